@@ -1,0 +1,136 @@
+package flowtable
+
+import (
+	"unsafe"
+
+	"github.com/finwait/finwait/flowtable/segment"
+)
+
+// end is what is known of one side of a connection. It holds what this side
+// sent; what answered it stands in the other end.
+type end struct {
+	packets uint64
+	octets  uint64
+	payload uint64
+	finAt   int64 // first FIN
+	ackAt   int64 // when maxAck last moved; kept once it covers the other side's FIN
+	isn     uint32
+	high    uint32 // highest sequence number after payload
+	maxAck  uint32
+	finEnd  uint32 // sequence number after the FIN
+	synRe   uint16
+	finRe   uint16
+	flags   uint8
+	marks   uint8
+	_       [2]uint8
+}
+
+// marks of an end.
+const (
+	endISN     = 1 << iota // isn is set
+	endHigh                // high is set
+	endAck                 // maxAck and ackAt are set
+	endFIN                 // finAt and finEnd are set
+	endCovered             // the other side acknowledged the FIN
+	endUntimed             // … at a time that was not seen
+)
+
+func (e *end) has(mark uint8) bool { return e.marks&mark != 0 }
+
+// connection is one slot of the table: fixed in size, without pointers. Ends
+// are numbered as in its key: 0 is the key's Low, 1 its High.
+//
+// The first two words are the writer's own: links are changed by neighbours,
+// outside this slot's guard, and no snapshot takes them.
+type connection struct {
+	guard      guard
+	prev, next uint32 // neighbours in the wheel
+	bucket     uint16 // of the wheel
+	class      class
+	_          uint8
+	key        segment.Key
+	serial     uint64
+	startAt    int64
+	endAt      int64
+	synAt      int64
+	synAckAt   int64
+	estAt      int64
+	rstAt      int64
+	closedAt   int64
+	halfBase   int64 // payload of the other side when FIN1 came, less what earlier slices carried
+	reuseAfter int64
+	ends       [2]end
+	synAckAck  uint32 // what the first SYN-ACK acknowledged
+	slice      uint32
+	encap      segment.Encapsulation
+	marks      uint32
+	iface      uint32
+	vlan       uint16
+	oriented   OrientedBy
+	client     uint8 // index of the client's end
+	initiator  uint8 // index of FIN1's sender; valid with connFIN1
+}
+
+// marks of a connection.
+const (
+	connUsed     = 1 << iota // the slot holds a connection
+	connSYN                  // synAt
+	connSYNACK               // synAckAt, synAckAck
+	connEst                  // estAt
+	connRST                  // rstAt
+	connRSTHigh              // the first RST came from end 1
+	connReset                // it came before both FINs were acknowledged
+	connFIN1                 // initiator
+	connCrossed              // FIN2 did not cover FIN1
+	connThreeWay             // FIN2 was the first to cover FIN1
+	connAnswered             // the first RST was not the first segment of its sender
+	connTalked               // a segment other than SYN and RST was seen
+	connClosed               // closedAt
+	connReused               // reuseAfter
+	connEntry                // there is a kernel entry
+	connLossy                // counts of this very connection were lost
+)
+
+const (
+	connectionSize  = 296
+	connectionWords = connectionSize / 8
+	privateWords    = 2
+)
+
+var (
+	_ [connectionSize]byte = [unsafe.Sizeof(connection{})]byte{}
+	_ [0]byte              = [unsafe.Sizeof(connection{}) % 8]byte{}
+)
+
+// clear empties a slot, all but the words that are the table's own.
+func (c *connection) clear() {
+	words := (*[connectionWords]uint64)(unsafe.Pointer(c))
+	clear(words[privateWords:])
+}
+
+func (c *connection) has(mark uint32) bool { return c.marks&mark != 0 }
+
+// class says which timeout a connection is under and in which order full
+// tables make room.
+type class uint8
+
+const (
+	opening     class = iota // SYNs alone
+	established              // or half closed, or joined midway
+	closing                  // both FINs seen, not both acknowledged
+	lingering                // closed
+	classes     = 4
+)
+
+func (c *connection) currentClass() class {
+	switch {
+	case c.has(connClosed):
+		return lingering
+	case c.ends[0].has(endFIN) && c.ends[1].has(endFIN):
+		return closing
+	case c.ends[0].has(endFIN) || c.ends[1].has(endFIN), c.has(connTalked):
+		return established
+	default:
+		return opening
+	}
+}

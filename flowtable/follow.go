@@ -1,0 +1,178 @@
+package flowtable
+
+import "github.com/finwait/finwait/flowtable/segment"
+
+// begin makes a slot a new connection. What c held before is gone.
+func (c *connection) begin(s *segment.Segment, key *segment.Key, side uint8) {
+	c.clear()
+	c.key = *key
+	c.marks = connUsed
+	c.startAt, c.endAt = s.At, s.At
+	c.iface, c.vlan, c.encap = s.Interface, s.VLAN, s.Encapsulation
+	c.client, c.oriented = orient(s, side)
+}
+
+// orient tells the client's end from the first segment.
+func orient(s *segment.Segment, side uint8) (client uint8, by OrientedBy) {
+	switch {
+	case s.Is(segment.SYN) && !s.Is(segment.ACK|segment.RST):
+		return side, BySYN
+	case s.Is(segment.SYN) && !s.Is(segment.RST):
+		return 1 - side, BySYNACK
+	case s.SrcPort < 1024 && s.DstPort >= 1024:
+		return 1 - side, ByPort
+	case s.DstPort < 1024 && s.SrcPort >= 1024:
+		return side, ByPort
+	default:
+		return side, ByFirst
+	}
+}
+
+// beginsAnew tells whether a segment is the SYN of another connection on the
+// same tuple.
+func (c *connection) beginsAnew(s *segment.Segment, side uint8) bool {
+	if s.TCPFlags&(segment.SYN|segment.ACK|segment.RST) != segment.SYN {
+		return false
+	}
+	if e := &c.ends[side]; e.has(endISN) {
+		return e.isn != s.Seq
+	}
+	// A SYN-ACK may have overtaken the SYN that it answers.
+	return !c.has(connSYNACK) || c.synAckAck != s.Seq+1
+}
+
+// follow brings a segment of this connection into its state.
+func (c *connection) follow(s *segment.Segment, side uint8) {
+	c.count(s, side)
+	c.startAt, c.endAt = min(c.startAt, s.At), max(c.endAt, s.At)
+	rst := s.Is(segment.RST)
+	if s.Is(segment.SYN) && !rst {
+		c.followSYN(s, side)
+	} else if !rst {
+		c.marks |= connTalked
+	}
+	if s.Is(segment.ACK) && !rst {
+		c.followEstablished(s, side)
+	}
+	if s.Is(segment.FIN) && !rst {
+		c.followFIN(s, side)
+	}
+	if s.Is(segment.ACK) && !rst {
+		c.followACK(s, side)
+	}
+	if rst {
+		c.followRST(s, side)
+	}
+	if !c.has(connClosed) && (c.has(connReset) || c.bothCovered()) {
+		c.marks |= connClosed
+		c.closedAt = s.At
+	}
+}
+
+func (c *connection) bothCovered() bool {
+	return c.ends[0].has(endCovered) && c.ends[1].has(endCovered)
+}
+
+// followSYN notes a SYN or a SYN-ACK; RFC 9293 section 3.5.
+func (c *connection) followSYN(s *segment.Segment, side uint8) {
+	e := &c.ends[side]
+	first := !e.has(endISN)
+	if first {
+		e.isn, e.marks = s.Seq, e.marks|endISN
+	} else if e.isn == s.Seq && e.synRe < ^uint16(0) {
+		e.synRe++
+	}
+	switch {
+	case !s.Is(segment.ACK):
+		if !c.has(connSYN) {
+			c.synAt, c.marks = s.At, c.marks|connSYN
+			c.client, c.oriented = side, BySYN
+		}
+	case !c.has(connSYNACK):
+		if c.oriented > BySYNACK {
+			c.client, c.oriented = 1-side, BySYNACK
+		}
+		if c.client != side {
+			c.synAckAt, c.synAckAck, c.marks = s.At, s.Ack, c.marks|connSYNACK
+		}
+	}
+}
+
+// followEstablished notes the client's answer to the SYN-ACK.
+func (c *connection) followEstablished(s *segment.Segment, side uint8) {
+	if c.marks&(connSYNACK|connEst) != connSYNACK || side != c.client || s.Is(segment.SYN) {
+		return
+	}
+	if segment.Covers(s.Ack, c.ends[1-side].isn+1) {
+		c.estAt, c.marks = s.At, c.marks|connEst
+	}
+}
+
+// followFIN notes a FIN: FIN1, FIN2, or a repeat of either.
+func (c *connection) followFIN(s *segment.Segment, side uint8) {
+	e, other := &c.ends[side], &c.ends[1-side]
+	if e.has(endFIN) {
+		if e.finRe < ^uint16(0) {
+			e.finRe++
+		}
+		return
+	}
+	e.finAt, e.finEnd, e.marks = s.At, s.Seq+s.Payload+1, e.marks|endFIN
+	if !c.has(connFIN1) {
+		c.initiator, c.marks = side, c.marks|connFIN1
+		c.halfBase = int64(other.payload + other.pending(&s.Other, s.Marks))
+	} else {
+		switch {
+		case !s.Is(segment.ACK) || !segment.Covers(s.Ack, other.finEnd):
+			c.marks |= connCrossed
+		case !other.has(endCovered):
+			c.marks |= connThreeWay
+		}
+	}
+	// The answer may have overtaken the FIN.
+	if other.has(endAck) && segment.Covers(other.maxAck, e.finEnd) {
+		e.marks |= endCovered
+	} else if s.Marks&segment.HasEntry != 0 && s.Other.Marks&segment.DirectionAcked != 0 &&
+		segment.Covers(s.Other.MaxAck, e.finEnd) {
+		other.ackAt, other.maxAck, other.marks = s.Other.LastAt, s.Other.MaxAck, other.marks|endAck
+		e.marks |= endCovered
+	}
+}
+
+// followACK notes the highest acknowledgement of this side, and whether it
+// covers the other side's FIN for the first time.
+func (c *connection) followACK(s *segment.Segment, side uint8) {
+	e, other := &c.ends[side], &c.ends[1-side]
+	if other.has(endCovered) {
+		return // ackAt is the time of that wave
+	}
+	if !e.has(endAck) || int32(s.Ack-e.maxAck) > 0 {
+		e.maxAck, e.ackAt, e.marks = s.Ack, s.At, e.marks|endAck
+	}
+	if other.has(endFIN) && segment.Covers(s.Ack, other.finEnd) {
+		e.ackAt = s.At
+		other.marks |= endCovered
+	}
+}
+
+// followRST notes the first RST. One after both FINs were acknowledged is
+// noted, but closes nothing.
+func (c *connection) followRST(s *segment.Segment, side uint8) {
+	if c.has(connRST) {
+		return
+	}
+	c.rstAt, c.marks = s.At, c.marks|connRST
+	if side == 1 {
+		c.marks |= connRSTHigh
+	}
+	if !c.bothCovered() {
+		c.marks |= connReset
+	}
+	sent := c.ends[side].packets
+	if s.Marks&(segment.HasEntry|segment.Final) == segment.HasEntry {
+		sent += s.Own.Packets
+	}
+	if sent > 1 {
+		c.marks |= connAnswered
+	}
+}

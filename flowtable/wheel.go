@@ -1,0 +1,97 @@
+package flowtable
+
+import "math/bits"
+
+const (
+	wheelBuckets = 512
+	// wheelTicks is how many ticks a timeout is cut into. It is below
+	// wheelBuckets, so that no deadline comes round to a bucket in use.
+	wheelTicks = 256
+	// nominalTimeout orders the connections of a class that never times out.
+	nominalTimeout = int64(300e9)
+)
+
+// wheel is the hashed timing wheel of one class (Varghese and Lauck, scheme
+// 6): lists of slots by deadline, linked by index. A bucket is due when the
+// whole of it has passed, so an expiry is late by at most one tick, 1/256 of
+// the timeout. Activity moves nothing: a due connection that was active since
+// is put back by its new deadline.
+type wheel struct {
+	timeout int64 // ns, 0 for never
+	tick    int64
+	cursor  int64 // the tick that is due next
+	dueAt   int64 // when it is
+	heads   [wheelBuckets]uint32
+	used    [wheelBuckets / 64]uint64 // which heads are set
+	size    uint32
+}
+
+func newWheel(timeout int64) wheel {
+	span := timeout
+	if span == 0 {
+		span = nominalTimeout
+	}
+	return wheel{timeout: timeout, tick: span/wheelTicks + 1}
+}
+
+// set makes a tick the one that is due next: once the whole of it is over.
+func (w *wheel) set(tick int64) { w.cursor, w.dueAt = tick, (tick+1)*w.tick }
+
+// place returns the bucket for a deadline; what is overdue or too far goes
+// to the nearest bucket that is still to come.
+func (w *wheel) place(deadline int64) uint16 {
+	at := min(max(deadline/w.tick, w.cursor), w.cursor+wheelBuckets-1)
+	return uint16(uint64(at) % wheelBuckets)
+}
+
+// link puts a slot into the wheel of its class.
+func (t *Table) link(slot uint32, deadline int64) {
+	c := &t.slots[slot]
+	w := &t.wheels[c.class]
+	b := w.place(deadline)
+	c.bucket, c.prev, c.next = b, 0, w.heads[b]
+	if c.next != 0 {
+		t.slots[c.next].prev = slot
+	}
+	w.heads[b] = slot
+	w.used[b/64] |= 1 << (b % 64)
+	w.size++
+}
+
+// unlink takes a slot out of the wheel of its class.
+func (t *Table) unlink(slot uint32) {
+	c := &t.slots[slot]
+	w := &t.wheels[c.class]
+	if c.next != 0 {
+		t.slots[c.next].prev = c.prev
+	}
+	if c.prev != 0 {
+		t.slots[c.prev].next = c.next
+	} else {
+		w.heads[c.bucket] = c.next
+		if c.next == 0 {
+			w.used[c.bucket/64] &^= 1 << (c.bucket % 64)
+		}
+	}
+	w.size--
+}
+
+// earliest returns a slot of the bucket that is due first, 0 where the wheel
+// is empty.
+func (w *wheel) earliest() uint32 {
+	if w.size == 0 {
+		return 0
+	}
+	from := uint64(w.cursor) % wheelBuckets
+	for i := uint64(0); i <= wheelBuckets/64; i++ {
+		word := (from/64 + i) % (wheelBuckets / 64)
+		mask := w.used[word]
+		if i == 0 {
+			mask &= ^uint64(0) << (from % 64)
+		}
+		if mask != 0 {
+			return w.heads[word*64+uint64(bits.TrailingZeros64(mask))]
+		}
+	}
+	return 0
+}
