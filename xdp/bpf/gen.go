@@ -1,0 +1,16 @@
+// Package bpf holds the kernel programs, compiled, and what cilium/ebpf needs
+// to load them. The C sources stand beside it, one header per idea:
+//
+//   - headers.h: protocol headers as they stand on the wire
+//   - segment.h: what is shared with Go, flowtable/segment
+//   - parse.h: from a frame to the fields of its TCP segment
+//   - flows.h: the flow table, and what a segment does to its flow's counters
+//   - describe.h: a struct segment in the place of the frame
+//   - ledger.h: what became of every frame
+//   - accounts.h: many entries of the flow table in one system call
+//   - tap.c: the programs
+//
+// The package has no state; the loaders may be called from any goroutine.
+package bpf
+
+//go:generate go run github.com/cilium/ebpf/cmd/bpf2go@v0.22.0 -cc clang-14 -strip llvm-strip-14 -target bpfel -no-global-types -go-package bpf Tap tap.c -- -O2 -g -Wall -Werror -mcpu=v3 -idirafter /usr/include/x86_64-linux-gnu -idirafter /usr/include/aarch64-linux-gnu

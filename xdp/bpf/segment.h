@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * What the kernel program and user space share: the key of a flow, its
+ * counters, and the segment that takes a frame's place. The Go side is
+ * flowtable/segment; a test compares both field by field through BTF.
+ */
+#ifndef FINWAIT_SEGMENT_H
+#define FINWAIT_SEGMENT_H
+
+#include <linux/types.h>
+
+/* TCP flag bits as they stand in the header (RFC 9293 section 3.1). */
+enum tcp_flag {
+	TCP_FIN = 1 << 0,
+	TCP_SYN = 1 << 1,
+	TCP_RST = 1 << 2,
+	TCP_ACK = 1 << 4,
+};
+
+/* How a segment stands to its flow's entry. */
+enum segment_mark {
+	SEGMENT_COUNTED = 1 << 0,
+	SEGMENT_HAS_ENTRY = 1 << 1,
+	SEGMENT_OPENED = 1 << 2,
+	SEGMENT_FINAL = 1 << 3,
+	SEGMENT_NO_ROOM = 1 << 4,
+};
+
+enum direction_mark {
+	DIRECTION_STARTED = 1 << 0,
+	DIRECTION_ACKED = 1 << 1,
+	DIRECTION_FINISHED = 1 << 2,
+	DIRECTION_AWAITED = 1 << 3,
+};
+
+/* Layers stripped before the IP header. */
+enum layer {
+	LAYER_NONE,
+	LAYER_VLAN,
+	LAYER_QINQ,
+};
+
+/* An IPv6 address in network order; IPv4 as ::ffff:a.b.c.d (RFC 4291 section 2.5.5.2). */
+union address {
+	__u8 octets[16];
+	__be32 word[4];
+	__be64 half[2];
+};
+
+/* A flow's tuple, the lower (address, port) pair first. */
+struct key {
+	union address low;
+	union address high;
+	__u16 low_port; /* host order */
+	__u16 high_port;
+	__u32 unused;
+};
+
+/*
+ * What was counted in one direction. One receive queue writes it, except for
+ * awaited and its mark, which the FIN of the other direction sets from
+ * wherever it arrives; hence marks change by atomic operations only.
+ */
+struct direction {
+	__u64 packets;
+	__u64 octets;
+	__u64 payload;
+	__s64 first_at; /* ns, CLOCK_MONOTONIC */
+	__s64 last_at;
+	__u32 base;
+	__u32 high;
+	__u32 max_ack;
+	__u32 first_ack;
+	__u32 awaited;
+	__u8 tcp_flags;
+	__u8 marks;
+	__u8 unused[2];
+};
+
+/* One entry of the flow table: the direction from low to high first. */
+struct counters {
+	struct direction direction[2];
+};
+
+struct segment {
+	__s64 at; /* ns, CLOCK_MONOTONIC */
+	union address src;
+	union address dst;
+	__u16 src_port; /* host order, as all numbers below */
+	__u16 dst_port;
+	__u32 seq;
+	__u32 ack;
+	__u32 octets;
+	__u32 payload;
+	__u32 wire_length;
+	__u32 interface;
+	__u16 vlan;
+	__u8 tcp_flags;
+	__u8 marks;
+	__u8 encapsulation[4];
+	__u32 unused;
+	struct direction own;
+	struct direction other;
+};
+
+#define SEGMENT_SIZE 208
+
+_Static_assert(sizeof(struct key) == 40, "struct key is 40 octets");
+_Static_assert(sizeof(struct direction) == 64, "struct direction is 64 octets");
+_Static_assert(sizeof(struct segment) == SEGMENT_SIZE, "struct segment is 208 octets");
+
+#endif

@@ -1,0 +1,165 @@
+//go:build ignore
+
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/*
+ * The tap: counts every TCP segment that arrives, hands the control segments
+ * to the socket of their receive queue, described by a struct segment, and
+ * drops everything.
+ */
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+#include "accounts.h"
+#include "describe.h"
+#include "flows.h"
+#include "ledger.h"
+#include "parse.h"
+#include "segment.h"
+
+/* Pass SYN, FIN and RST alone. */
+const volatile __u8 control_only = 0;
+
+/* Pass every TCP segment. */
+const volatile __u8 describe_all = 0;
+
+/* Sockets by receive queue; every interface has a map of its own. */
+struct {
+	__uint(type, BPF_MAP_TYPE_XSKMAP);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} sockets SEC(".maps");
+
+static __always_inline int finish_frame(struct ledger *l, enum end end, int action)
+{
+	l->ends[end]++;
+	return action;
+}
+
+static __always_inline int pass(struct xdp_md *ctx, struct ledger *l, const struct packet *p,
+				const struct standing *t)
+{
+	if (describe(ctx, p, t))
+		return finish_frame(l, END_DESCRIBE_ERROR, XDP_DROP);
+	if (bpf_redirect_map(&sockets, ctx->rx_queue_index, XDP_DROP) != XDP_REDIRECT)
+		return finish_frame(l, END_NO_SOCKET, XDP_DROP);
+	return finish_frame(l, END_PASSED, XDP_REDIRECT);
+}
+
+/* A SYN without ACK begins another connection: what the entry held goes with it. */
+static __always_inline int begin(struct xdp_md *ctx, struct ledger *l, const struct packet *p,
+				 const struct key *key, struct standing *t)
+{
+	int action;
+
+	t->now = bpf_ktime_get_ns();
+	t->flow = bpf_map_lookup_elem(&flows, key);
+	if (!t->flow)
+		return pass(ctx, l, p, t);
+	t->marks = SEGMENT_HAS_ENTRY | SEGMENT_FINAL;
+	action = pass(ctx, l, p, t);
+	bpf_map_delete_elem(&flows, key);
+	return action;
+}
+
+static __always_inline int follow(struct xdp_md *ctx, struct ledger *l, const struct packet *p,
+				  const struct key *key, struct standing *t)
+{
+	int control = p->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST);
+	struct counters *flow = bpf_map_lookup_elem(&flows, key);
+	int wanted = control || describe_all;
+	struct direction *own;
+
+	if (!flow && !(p->tcp_flags & (TCP_SYN | TCP_RST))) {
+		flow = open_flow(key);
+		t->marks = flow ? SEGMENT_OPENED : SEGMENT_NO_ROOM;
+		wanted |= flow && !control_only;
+	}
+	if (!flow) {
+		if (!wanted)
+			return finish_frame(l, END_FLOW_TABLE_FULL, XDP_DROP);
+		t->now = bpf_ktime_get_ns();
+		return pass(ctx, l, p, t);
+	}
+
+	own = &flow->direction[t->side & 1];
+	if (count(own, &flow->direction[(t->side & 1) ^ 1], p))
+		wanted |= !control_only;
+	t->now = wanted || !own->first_at ? bpf_ktime_get_ns() : bpf_ktime_get_coarse_ns();
+	touch(own, t->now);
+	if (!wanted)
+		return finish_frame(l, END_COUNTED, XDP_DROP);
+	t->marks |= SEGMENT_HAS_ENTRY | SEGMENT_COUNTED;
+	t->flow = flow;
+	return pass(ctx, l, p, t);
+}
+
+SEC("xdp.frags")
+int finwait_tap(struct xdp_md *ctx)
+{
+	struct frame frame = {
+		.data = (void *)(long)ctx->data,
+		.end = (void *)(long)ctx->data_end,
+		.length = bpf_xdp_get_buff_len(ctx),
+	};
+	struct standing standing = {.wire_length = frame.length};
+	struct packet packet = {};
+	enum outcome outcome;
+	struct ledger *l;
+	struct key key;
+	__u32 zero = 0;
+
+	l = bpf_map_lookup_elem(&ledger, &zero);
+	if (!l)
+		return XDP_DROP;
+	l->frames++;
+	l->octets += frame.length;
+
+	outcome = parse(&frame, &packet);
+	if (outcome != OUTCOME_TCP)
+		return finish_frame(l, (enum end)outcome, XDP_DROP);
+
+	standing.side = key_of(&packet, &key);
+	if ((packet.tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
+		return begin(ctx, l, &packet, &key, &standing);
+	return follow(ctx, l, &packet, &key, &standing);
+}
+
+/* The floor of every measurement: what a frame costs that nobody looks at. */
+SEC("xdp.frags")
+int finwait_idle(struct xdp_md *ctx)
+{
+	return XDP_DROP;
+}
+
+/* Returns how many entries were found, of a sweep how many were deleted. */
+SEC("syscall")
+int finwait_walk(struct request *ctx)
+{
+	struct request r = *ctx;
+	struct batch *batch;
+	int done = 0;
+
+	batch = bpf_map_lookup_elem(&batches, &r.slot);
+	if (!batch)
+		return -1;
+	for (__u32 i = 0; i < BATCH_KEYS && i < r.count; i++) {
+		struct key key = batch->keys[i];
+		struct counters *flow = bpf_map_lookup_elem(&flows, &key);
+		int over;
+
+		if (!flow) {
+			__builtin_memset(&batch->counters[i], 0, sizeof(batch->counters[i]));
+			continue;
+		}
+		over = is_over(flow, &r);
+		/* Read before it is deleted: a free entry may be another flow's at once. */
+		batch->counters[i] = *flow;
+		if (over)
+			over = !bpf_map_delete_elem(&flows, &key);
+		done += r.mode == BATCH_SWEEP ? over : 1;
+	}
+	return done;
+}
+
+char _license[] SEC("license") = "Dual BSD/GPL";
