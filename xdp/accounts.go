@@ -1,0 +1,227 @@
+package xdp
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/finwait/finwait/flowtable/segment"
+	"github.com/finwait/finwait/xdp/bpf"
+)
+
+const (
+	// accountsBatch is the most keys of one call, BATCH_KEYS in accounts.h.
+	accountsBatch = 64
+	// accountsSlots is how many calls may be under way, BATCH_SLOTS there.
+	accountsSlots = 16
+	// sweepBatch is how many entries one look at the flow table returns.
+	sweepBatch = 4096
+)
+
+// walkMode is enum batch_mode of accounts.h.
+type walkMode uint32
+
+const (
+	peek walkMode = iota
+	take
+	sweep
+)
+
+// walkBatch is struct batch of accounts.h, shared through a mapping.
+type walkBatch struct {
+	keys     [accountsBatch]segment.Key
+	counters [accountsBatch]segment.Counters
+}
+
+// walkRequest is struct request of accounts.h.
+type walkRequest struct {
+	deadline int64 // ns, CLOCK_MONOTONIC
+	slot     uint32
+	count    uint32
+	mode     walkMode
+	_        uint32
+}
+
+// progRun is the BPF_PROG_RUN member of union bpf_attr (linux/bpf.h). The
+// call is made directly because ebpf.Program.Run allocates.
+type progRun struct {
+	progFD             uint32
+	retval             int32
+	dataSizeIn         uint32
+	dataSizeOut        uint32
+	dataIn, dataOut    uint64
+	repeat, durationNS uint32
+	ctxSizeIn          uint32
+	ctxSizeOut         uint32
+	ctxIn              unsafe.Pointer
+	ctxOut             uint64
+	flags, cpu         uint32
+	batchSize          uint32
+	_                  uint32
+}
+
+// walkCall is the memory of one call; it stays with its slot.
+type walkCall struct {
+	request walkRequest
+	attr    progRun
+}
+
+// Accounts is the kernel's flow table: the counters of every followed
+// connection, by tuple. Its methods may be called from any goroutine; at most
+// 16 calls are under way at once, others wait.
+type Accounts struct {
+	flows   *ebpf.Map
+	walk    *ebpf.Program
+	batches *ebpf.Map
+	mapping []byte
+	calls   [accountsSlots]walkCall
+	free    chan uint32
+}
+
+// openAccounts makes a flow table of maxFlows entries, preallocated.
+func openAccounts(maxFlows uint32) (*Accounts, error) {
+	spec, err := bpf.LoadTap()
+	if err != nil {
+		return nil, fmt.Errorf("read the flow table's programs: %w", err)
+	}
+	spec.Maps[bpf.TapMapFlows].MaxEntries = maxFlows
+	var objects struct {
+		Walk    *ebpf.Program `ebpf:"finwait_walk"`
+		Flows   *ebpf.Map     `ebpf:"flows"`
+		Batches *ebpf.Map     `ebpf:"batches"`
+	}
+	if err := spec.LoadAndAssign(&objects, nil); err != nil {
+		return nil, loadError(fmt.Sprintf("a flow table of %d entries", maxFlows), err)
+	}
+	a := &Accounts{
+		flows:   objects.Flows,
+		walk:    objects.Walk,
+		batches: objects.Batches,
+		free:    make(chan uint32, accountsSlots),
+	}
+	size := accountsSlots * int(unsafe.Sizeof(walkBatch{}))
+	a.mapping, err = unix.Mmap(a.batches.FD(), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("map the flow table's batches, %d octets: %w", size, err), a.close())
+	}
+	for slot := range uint32(accountsSlots) {
+		a.free <- slot
+	}
+	return a, nil
+}
+
+// Peek reads the counters of keys, at most 64 of them, and leaves the entries.
+// counters[i] belongs to keys[i] and is zero where there is no entry.
+func (a *Accounts) Peek(keys []segment.Key, counters []segment.Counters) error {
+	_, err := a.call(peek, 0, keys, counters)
+	return err
+}
+
+// Take is Peek and deletes the entries. A segment counted on another CPU
+// between the two is lost from the counters.
+func (a *Accounts) Take(keys []segment.Key, counters []segment.Counters) error {
+	_, err := a.call(take, 0, keys, counters)
+	return err
+}
+
+// orphans deletes entries of whose two directions neither counted a segment
+// within olderThan: those whose opening segment never reached user space, so
+// that nobody else deletes them. It reads the whole table.
+func (a *Accounts) orphans(olderThan time.Duration) (deleted int, err error) {
+	now, err := monotonic()
+	if err != nil {
+		return 0, err
+	}
+	deadline := now - olderThan.Nanoseconds()
+	var (
+		cursor   ebpf.MapBatchCursor
+		keys     = make([]segment.Key, sweepBatch)
+		counters = make([]segment.Counters, sweepBatch)
+		stale    = make([]segment.Key, 0, accountsBatch)
+		scratch  = make([]segment.Counters, accountsBatch)
+	)
+	flush := func() error {
+		n, err := a.call(sweep, deadline, stale, scratch)
+		deleted += n
+		stale = stale[:0]
+		return err
+	}
+	for {
+		n, err := a.flows.BatchLookup(&cursor, keys, counters, nil)
+		last := errors.Is(err, ebpf.ErrKeyNotExist)
+		if err != nil && !last {
+			return deleted, fmt.Errorf("read the flow table: %w", err)
+		}
+		for i := range n {
+			if counters[i][0].LastAt >= deadline || counters[i][1].LastAt >= deadline {
+				continue
+			}
+			if stale = append(stale, keys[i]); len(stale) == accountsBatch {
+				if err := flush(); err != nil {
+					return deleted, err
+				}
+			}
+		}
+		if last {
+			return deleted, flush()
+		}
+	}
+}
+
+func (a *Accounts) call(mode walkMode, deadline int64, keys []segment.Key, counters []segment.Counters) (int, error) {
+	if len(keys) == 0 {
+		return 0, nil
+	}
+	if len(keys) > accountsBatch || len(counters) < len(keys) {
+		return 0, fmt.Errorf("%d keys and room for %d counters: at most %d keys, and room for each", len(keys), len(counters), accountsBatch)
+	}
+	slot := <-a.free
+	defer func() { a.free <- slot }()
+
+	batch := a.batch(slot)
+	copy(batch.keys[:], keys)
+	c := &a.calls[slot]
+	c.request = walkRequest{deadline: deadline, slot: slot, count: uint32(len(keys)), mode: mode}
+	c.attr = progRun{
+		progFD:    uint32(a.walk.FD()),
+		ctxIn:     unsafe.Pointer(&c.request),
+		ctxSizeIn: uint32(unsafe.Sizeof(c.request)),
+	}
+	_, _, errno := unix.Syscall(unix.SYS_BPF, unix.BPF_PROG_RUN, uintptr(unsafe.Pointer(&c.attr)), unsafe.Sizeof(c.attr))
+	runtime.KeepAlive(a)
+	if errno != 0 {
+		return 0, fmt.Errorf("read %d entries of the flow table: %w", len(keys), errno)
+	}
+	if c.attr.retval < 0 {
+		return 0, fmt.Errorf("read %d entries of the flow table: program returned %d", len(keys), c.attr.retval)
+	}
+	copy(counters, batch.counters[:len(keys)])
+	return int(c.attr.retval), nil
+}
+
+func (a *Accounts) batch(slot uint32) *walkBatch {
+	return (*walkBatch)(unsafe.Pointer(&a.mapping[uintptr(slot)*unsafe.Sizeof(walkBatch{})]))
+}
+
+func (a *Accounts) close() error {
+	var errs []error
+	if a.mapping != nil {
+		errs = append(errs, unix.Munmap(a.mapping))
+		a.mapping = nil
+	}
+	return errors.Join(append(errs, a.walk.Close(), a.batches.Close(), a.flows.Close())...)
+}
+
+// monotonic is the clock of segments, in ns.
+func monotonic() (int64, error) {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+		return 0, fmt.Errorf("read CLOCK_MONOTONIC: %w", err)
+	}
+	return now.Nano(), nil
+}

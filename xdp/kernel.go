@@ -1,0 +1,67 @@
+package xdp
+
+import (
+	"fmt"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// kernelRelease is what uname(2) says, e.g. 6.18.4.
+func kernelRelease() string {
+	var name unix.Utsname
+	if err := unix.Uname(&name); err != nil {
+		return "unknown"
+	}
+	return unix.ByteSliceToString(name.Release[:])
+}
+
+// kernelAtLeast is true where the release cannot be told: the kernel's own
+// refusal is then the better message.
+func kernelAtLeast(major, minor int) bool { return releaseAtLeast(kernelRelease(), major, minor) }
+
+func releaseAtLeast(release string, major, minor int) bool {
+	var haveMajor, haveMinor int
+	if n, _ := fmt.Sscanf(release, "%d.%d", &haveMajor, &haveMinor); n != 2 {
+		return true
+	}
+	return haveMajor > major || haveMajor == major && haveMinor >= minor
+}
+
+// needed are the capabilities (include/uapi/linux/capability.h) without which
+// a tap cannot start; each is also granted by those in instead.
+var needed = []struct {
+	name    string
+	bit     int
+	instead []int
+}{
+	{name: "CAP_NET_ADMIN", bit: unix.CAP_NET_ADMIN},
+	{name: "CAP_NET_RAW", bit: unix.CAP_NET_RAW},
+	{name: "CAP_BPF", bit: unix.CAP_BPF, instead: []int{unix.CAP_SYS_ADMIN}},
+	{name: "CAP_PERFMON", bit: unix.CAP_PERFMON, instead: []int{unix.CAP_SYS_ADMIN}},
+}
+
+// checkPrivilege names every capability that the calling thread lacks.
+func checkPrivilege() error {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return fmt.Errorf("read the process's capabilities: %w", err)
+	}
+	has := func(bit int) bool { return data[bit/32].Effective&(1<<(bit%32)) != 0 }
+	var missing []string
+next:
+	for _, capability := range needed {
+		for _, bit := range append([]int{capability.bit}, capability.instead...) {
+			if has(bit) {
+				continue next
+			}
+		}
+		missing = append(missing, capability.name)
+	}
+	if len(missing) > 0 {
+		list := strings.Join(missing, ", ")
+		return fmt.Errorf("missing capability %s: run as root, or grant it to the binary with setcap", list)
+	}
+	return nil
+}

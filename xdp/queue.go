@@ -1,0 +1,148 @@
+package xdp
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/finwait/finwait/flowtable/segment"
+)
+
+// Queue is the source of the segments of one receive queue. Receive belongs to
+// one goroutine; the other methods may be called from any.
+type Queue struct {
+	name      string
+	ifindex   int
+	index     int
+	id        int
+	socket    *socket
+	held      []uint64 // UMEM addresses of the segments last handed out
+	malformed atomic.Uint64
+	event     int
+	poll      [2]unix.PollFd
+	timeout   unix.Timespec
+	drain     [8]byte
+}
+
+func openQueue(name string, ifindex, index, id, rxSlots int) (*Queue, error) {
+	s, err := openSocket(ifindex, index, rxSlots)
+	if err != nil {
+		return nil, fmt.Errorf("open queue %d of interface %q: %w", index, name, err)
+	}
+	event, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("make an eventfd: %w", err), s.close())
+	}
+	q := &Queue{name: name, ifindex: ifindex, index: index, id: id, socket: s, event: event}
+	q.held = make([]uint64, 0, rxSlots)
+	q.poll[0] = unix.PollFd{Fd: int32(s.fd), Events: unix.POLLIN}
+	q.poll[1] = unix.PollFd{Fd: int32(event), Events: unix.POLLIN}
+	return q, nil
+}
+
+// Interface is the name of the queue's interface.
+func (q *Queue) Interface() string { return q.name }
+
+// Index is the number of the receive queue on its interface.
+func (q *Queue) Index() int { return q.index }
+
+// ID is the number of the queue among all of its Tap, from 0.
+func (q *Queue) ID() int { return q.id }
+
+// Receive points batch at segments in the UMEM and returns how many. Where
+// there are none it waits for the first, at most wait; 0 and no error say that
+// none came or that Wake was called. The segments are valid until the next
+// call, which gives their memory back to the kernel.
+func (q *Queue) Receive(batch []*segment.Segment, wait time.Duration) (int, error) {
+	q.recycle()
+	if n := q.take(batch); n > 0 || wait <= 0 || len(batch) == 0 {
+		return n, nil
+	}
+	if err := q.await(wait); err != nil {
+		return 0, err
+	}
+	return q.take(batch), nil
+}
+
+// Wake makes the Receive under way return, or the next one that would wait.
+func (q *Queue) Wake() {
+	var one [8]byte
+	binary.NativeEndian.PutUint64(one[:], 1)
+	// The only failure is a full counter, which wakes as well.
+	_, _ = unix.Write(q.event, one[:])
+}
+
+// Lost is how many segments the program passed on that found no buffer, no
+// slot in the RX ring, or were no segment, since the queue was opened.
+func (q *Queue) Lost() (uint64, error) {
+	stats, err := q.socket.statistics()
+	if err != nil {
+		return 0, fmt.Errorf("queue %d of interface %q: %w", q.index, q.name, err)
+	}
+	return stats.Rx_dropped + stats.Rx_ring_full + q.malformed.Load(), nil
+}
+
+// recycle gives the buffers of the last batch back. The fill ring has a slot
+// for every buffer of the UMEM, so that it always takes them all.
+func (q *Queue) recycle() {
+	fill := &q.socket.fill
+	n := fill.free(uint32(len(q.held)))
+	if n == 0 {
+		return
+	}
+	for i := range n {
+		fill.put(i, q.held[i])
+	}
+	fill.submit(n)
+	q.held = append(q.held[:0], q.held[n:]...)
+}
+
+func (q *Queue) take(batch []*segment.Segment) int {
+	rx := &q.socket.rx
+	available := rx.available(uint32(min(len(batch), cap(q.held)-len(q.held))))
+	n := 0
+	for i := range available {
+		desc := rx.at(i)
+		q.held = append(q.held, desc.Addr&^(frameSize-1))
+		if desc.Len != segment.Size || desc.Addr%8 != 0 || desc.Addr+segment.Size > uint64(len(q.socket.umem)) {
+			q.malformed.Add(1)
+			continue
+		}
+		batch[n] = (*segment.Segment)(unsafe.Pointer(&q.socket.umem[desc.Addr]))
+		n++
+	}
+	if available > 0 {
+		rx.release(available)
+	}
+	return n
+}
+
+// await returns when a segment is there, Wake was called, or time is up.
+func (q *Queue) await(wait time.Duration) error {
+	q.timeout = unix.NsecToTimespec(wait.Nanoseconds())
+	q.poll[0].Revents, q.poll[1].Revents = 0, 0
+	if _, err := unix.Ppoll(q.poll[:], &q.timeout, nil); err != nil {
+		if errors.Is(err, unix.EINTR) {
+			return nil
+		}
+		return fmt.Errorf("wait for segments on queue %d of interface %q: %w", q.index, q.name, err)
+	}
+	if q.poll[1].Revents&unix.POLLIN != 0 {
+		_, _ = unix.Read(q.event, q.drain[:])
+	}
+	if q.poll[0].Revents&(unix.POLLERR|unix.POLLHUP|unix.POLLNVAL) != 0 {
+		if err := q.socket.lastError(); err != nil {
+			return fmt.Errorf("queue %d of interface %q: %w: the interface is gone", q.index, q.name, err)
+		}
+	}
+	return nil
+}
+
+func (q *Queue) close() error {
+	return errors.Join(q.socket.close(), unix.Close(q.event))
+}

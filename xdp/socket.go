@@ -1,0 +1,291 @@
+package xdp
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"unsafe"
+
+	asavie "github.com/asavie/xdp"
+	"golang.org/x/sys/unix"
+)
+
+// frameSize is one buffer of the UMEM in octets: the least the kernel takes
+// (XDP_UMEM_MIN_CHUNK_SIZE in net/xdp/xdp_umem.h).
+const frameSize = 2048
+
+// making is held while a socket is made: the socket library takes bind flags
+// from a global, and what a failed attempt leaves mapped is told by comparison.
+var making sync.Mutex
+
+// socket is an AF_XDP socket bound to one receive queue. The library makes and
+// binds it; the rings are driven here, since the library's accesses have no
+// barriers, and unmapped here, since its Close leaves them mapped, which keeps
+// the queue bound.
+type socket struct {
+	xsk      *asavie.Socket
+	fd       int
+	umem     []byte
+	mappings [][]byte
+	rx       consumerRing[unix.XDPDesc]
+	fill     producerRing[uint64]
+}
+
+// openSocket binds a socket to a queue of an interface. rxSlots is a power of
+// two; the fill ring and the UMEM have twice as many, so that buffers wait for
+// the NIC while the RX ring is full.
+func openSocket(ifindex, queue, rxSlots int) (*socket, error) {
+	making.Lock()
+	defer making.Unlock()
+	options := asavie.SocketOptions{
+		NumFrames:              2 * rxSlots,
+		FrameSize:              frameSize,
+		FillRingNumDescs:       2 * rxSlots,
+		CompletionRingNumDescs: 1,
+		RxRingNumDescs:         rxSlots,
+	}
+	before, err := mappedRings()
+	if err != nil {
+		return nil, err
+	}
+	asavie.DefaultSocketFlags = unix.XDP_COPY | unix.XDP_USE_NEED_WAKEUP
+	xsk, err := asavie.NewSocket(ifindex, queue, &options)
+	if err != nil {
+		return nil, errors.Join(bindError(err), unmapSince(before))
+	}
+	s := &socket{xsk: xsk, fd: xsk.FD()}
+	s.umem = xsk.GetFrame(asavie.Desc{Len: uint32(options.NumFrames * frameSize)})
+	if err := s.adoptRings(options); err != nil {
+		return nil, errors.Join(err, xsk.Close(), unmapSince(before))
+	}
+	s.fillAll(options.NumFrames)
+	return s, nil
+}
+
+// close unbinds the queue: it may be bound again at once.
+func (s *socket) close() error {
+	var errs []error
+	for _, m := range s.mappings {
+		errs = append(errs, syscall.Munmap(m))
+	}
+	s.mappings = nil
+	s.umem = nil
+	return errors.Join(append(errs, s.xsk.Close())...)
+}
+
+// statistics are the kernel's counters of this socket (XDP_STATISTICS).
+func (s *socket) statistics() (unix.XDPStatistics, error) {
+	var stats unix.XDPStatistics
+	if err := getsockopt(s.fd, unix.XDP_STATISTICS, unsafe.Pointer(&stats), unsafe.Sizeof(stats)); err != nil {
+		return stats, fmt.Errorf("read the statistics of an AF_XDP socket: %w", err)
+	}
+	return stats, nil
+}
+
+// lastError takes the error pending on the socket, nil where there is none.
+func (s *socket) lastError() error {
+	errno, err := unix.GetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	if err != nil {
+		return err
+	}
+	if errno != 0 {
+		return unix.Errno(errno)
+	}
+	return nil
+}
+
+// adoptRings finds the rings that the library mapped, by the socket's inode
+// and the page offsets of linux/if_xdp.h.
+func (s *socket) adoptRings(options asavie.SocketOptions) error {
+	var offsets unix.XDPMmapOffsets
+	if err := getsockopt(s.fd, unix.XDP_MMAP_OFFSETS, unsafe.Pointer(&offsets), unsafe.Sizeof(offsets)); err != nil {
+		return fmt.Errorf("read the layout of the rings: %w", err)
+	}
+	var stat unix.Stat_t
+	if err := unix.Fstat(s.fd, &stat); err != nil {
+		return fmt.Errorf("read the inode of an AF_XDP socket: %w", err)
+	}
+	areas, err := ringAreas(stat.Ino)
+	if err != nil {
+		return err
+	}
+	// The lengths are those the library mapped, so that its runtime's list of
+	// mappings is emptied too.
+	rx, err := areas.take(unix.XDP_PGOFF_RX_RING, int(offsets.Rx.Desc)+options.RxRingNumDescs*int(unsafe.Sizeof(unix.XDPDesc{})))
+	if err != nil {
+		return err
+	}
+	fill, err := areas.take(unix.XDP_UMEM_PGOFF_FILL_RING, int(offsets.Fr.Desc)+options.FillRingNumDescs*8)
+	if err != nil {
+		return err
+	}
+	completion, err := areas.take(unix.XDP_UMEM_PGOFF_COMPLETION_RING, int(offsets.Cr.Desc)+options.CompletionRingNumDescs*8)
+	if err != nil {
+		return err
+	}
+	s.mappings = [][]byte{rx, fill, completion}
+	s.rx = newConsumerRing(at[uint32](rx, offsets.Rx.Producer), at[uint32](rx, offsets.Rx.Consumer),
+		unsafe.Slice(at[unix.XDPDesc](rx, offsets.Rx.Desc), options.RxRingNumDescs))
+	s.fill = newProducerRing(at[uint32](fill, offsets.Fr.Producer), at[uint32](fill, offsets.Fr.Consumer),
+		unsafe.Slice(at[uint64](fill, offsets.Fr.Desc), options.FillRingNumDescs))
+	return nil
+}
+
+// fillAll hands every buffer of the UMEM to the kernel.
+func (s *socket) fillAll(frames int) {
+	n := s.fill.free(uint32(frames))
+	for i := range n {
+		s.fill.put(i, uint64(i)*frameSize)
+	}
+	s.fill.submit(n)
+}
+
+// at points into a mapping, offset octets behind its beginning.
+func at[T any](mapping []byte, offset uint64) *T {
+	return (*T)(unsafe.Pointer(&mapping[offset]))
+}
+
+func getsockopt(fd, option int, value unsafe.Pointer, size uintptr) error {
+	length := uint32(size)
+	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_XDP, uintptr(option),
+		uintptr(value), uintptr(unsafe.Pointer(&length)), 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// bindError adds what can be done. The library gives its errors as text alone.
+func bindError(err error) error {
+	for errno, advice := range map[unix.Errno]string{
+		unix.EPERM:    "CAP_NET_RAW is needed",
+		unix.EBUSY:    "another AF_XDP socket holds the queue; stop the program that owns it",
+		unix.ENOBUFS:  "the UMEM exceeds the limit of locked memory; raise it with ulimit -l, or grant CAP_IPC_LOCK",
+		unix.ENOMEM:   "not enough memory for the UMEM",
+		unix.ENETDOWN: "the interface is down",
+	} {
+		if strings.Contains(err.Error(), errno.Error()) {
+			return fmt.Errorf("%s (%w): %s", err, errno, advice)
+		}
+	}
+	if strings.Contains(err.Error(), unix.EAFNOSUPPORT.Error()) {
+		return fmt.Errorf("%s (%w): this kernel is built without CONFIG_XDP_SOCKETS", err, unix.EAFNOSUPPORT)
+	}
+	return err
+}
+
+// area is one mapping of a ring: an address, octets, and the page offset.
+type area struct {
+	address, size uintptr
+	offset        uint64
+	inode         uint64
+}
+
+type areas []area
+
+// take returns the mapping at a page offset, cut to length octets.
+func (all areas) take(offset uint64, length int) ([]byte, error) {
+	for _, a := range all {
+		if a.offset == offset && uintptr(length) <= a.size {
+			// The address is the kernel's, not the Go heap's, so it may pass
+			// through an integer.
+			return unsafe.Slice((*byte)(*(*unsafe.Pointer)(unsafe.Pointer(&a.address))), length), nil
+		}
+	}
+	return nil, fmt.Errorf("no ring of %d octets at offset %#x in /proc/self/maps", length, offset)
+}
+
+// ringAreas lists the mappings of one socket.
+func ringAreas(inode uint64) (areas, error) {
+	all, err := socketAreas()
+	if err != nil {
+		return nil, err
+	}
+	var own areas
+	for _, a := range all {
+		if a.inode == inode {
+			own = append(own, a)
+		}
+	}
+	return own, nil
+}
+
+// mappedRings is the set of sockets with a fill ring mapped.
+func mappedRings() (map[uint64]bool, error) {
+	all, err := socketAreas()
+	if err != nil {
+		return nil, err
+	}
+	inodes := make(map[uint64]bool)
+	for _, a := range all {
+		if a.offset == unix.XDP_UMEM_PGOFF_FILL_RING {
+			inodes[a.inode] = true
+		}
+	}
+	return inodes, nil
+}
+
+// unmapSince removes the rings that a failed attempt to make a socket left.
+func unmapSince(before map[uint64]bool) error {
+	now, err := mappedRings()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for inode := range now {
+		if before[inode] {
+			continue
+		}
+		left, err := ringAreas(inode)
+		errs = append(errs, err)
+		for _, a := range left {
+			if _, _, errno := unix.Syscall(unix.SYS_MUNMAP, a.address, a.size, 0); errno != 0 {
+				errs = append(errs, fmt.Errorf("unmap a ring: %w", errno))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// socketAreas reads the mappings of sockets from /proc/self/maps (proc(5)).
+func socketAreas() (areas, error) {
+	file, err := os.Open("/proc/self/maps")
+	if err != nil {
+		return nil, fmt.Errorf("find the rings: %w", err)
+	}
+	defer file.Close() //nolint:errcheck // opened for reading only
+	var all areas
+	lines := bufio.NewScanner(file)
+	for lines.Scan() {
+		if a, ok := parseArea(lines.Text()); ok {
+			all = append(all, a)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return nil, fmt.Errorf("find the rings: %w", err)
+	}
+	return all, nil
+}
+
+// parseArea reads "begin-end perms offset device inode path", hexadecimal but
+// for the inode.
+func parseArea(line string) (area, bool) {
+	fields := strings.Fields(line)
+	if len(fields) < 6 || !strings.HasPrefix(fields[5], "socket:") {
+		return area{}, false
+	}
+	first, last, _ := strings.Cut(fields[0], "-")
+	begin, err1 := strconv.ParseUint(first, 16, 64)
+	end, err2 := strconv.ParseUint(last, 16, 64)
+	offset, err3 := strconv.ParseUint(fields[2], 16, 64)
+	inode, err4 := strconv.ParseUint(fields[4], 10, 64)
+	if err := errors.Join(err1, err2, err3, err4); err != nil || end < begin {
+		return area{}, false
+	}
+	return area{address: uintptr(begin), size: uintptr(end - begin), offset: offset, inode: inode}, true
+}
