@@ -1,0 +1,176 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	// listenPort is where the server listens, and closedPort where it does not.
+	listenPort = 7000
+	closedPort = 7009
+	// playTimeout ends a play that is stuck; none takes a tenth of it.
+	playTimeout = 30 * time.Second
+)
+
+// stage is where the scenarios of one family are played.
+type stage struct {
+	network *Network
+	*family
+	listener *net.TCPListener
+	pairing  sync.Mutex // from dialling to accepting
+	injector *injector
+}
+
+// newStage starts the family's server.
+func (n *Network) newStage(f *family, injector *injector) (*stage, error) {
+	config := net.ListenConfig{KeepAlive: -1, Control: limitWindow}
+	config.SetMultipathTCP(false)
+	s := &stage{network: n, family: f, injector: injector}
+	address := netip.AddrPortFrom(f.server, listenPort).String()
+	err := n.Do(Server, func() error {
+		listener, err := config.Listen(context.Background(), "tcp", address)
+		if err == nil {
+			s.listener = listener.(*net.TCPListener)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listen on %q: %w", address, err)
+	}
+	return s, nil
+}
+
+// tuple returns a tuple from the client to one of the server's ports.
+func (s *stage) tuple(serverPort uint16) Tuple {
+	return Tuple{ClientIP: s.client, ClientPort: s.network.port(), ServerIP: s.server, ServerPort: serverPort}
+}
+
+// dial connects the client's socket. Nothing but the address is looked at, so
+// the socket is made on the calling thread, in the client's namespace.
+func (s *stage) dial(ctx context.Context, t Tuple) (*net.TCPConn, error) {
+	dialer := net.Dialer{
+		LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(t.ClientIP, t.ClientPort)),
+		KeepAlive: -1,
+		Control:   control,
+	}
+	dialer.SetMultipathTCP(false)
+	var conn net.Conn
+	err := s.network.Do(Client, func() (err error) {
+		conn, err = dialer.DialContext(ctx, "tcp", netip.AddrPortFrom(t.ServerIP, t.ServerPort).String())
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return conn.(*net.TCPConn), nil
+}
+
+// connection is an established connection with both of its ends in hand.
+type connection struct {
+	Tuple
+	client, server *end
+	startedNS      int64
+	release        func() bool // of the context's hold on the two
+}
+
+// connect opens a connection on t.
+func (s *stage) connect(ctx context.Context, t Tuple) (*connection, error) {
+	s.pairing.Lock()
+	defer s.pairing.Unlock()
+	started := monotonic()
+	client, err := s.dial(ctx, t)
+	if err != nil {
+		return nil, fmt.Errorf("connect %s: %w", t, err)
+	}
+	server, err := s.accept(ctx, netip.AddrPortFrom(t.ClientIP, t.ClientPort))
+	if err != nil {
+		client.Close()
+		return nil, err
+	}
+	c := &connection{Tuple: t, client: &end{client, ClientParty}, server: &end{server, ServerParty}, startedNS: started}
+	c.release = context.AfterFunc(ctx, func() {
+		client.SetDeadline(time.Now())
+		server.SetDeadline(time.Now())
+	})
+	return c, nil
+}
+
+// accept takes the connection of one client from the listener, and closes
+// those whose client gave up.
+func (s *stage) accept(ctx context.Context, client netip.AddrPort) (*net.TCPConn, error) {
+	deadline, _ := ctx.Deadline()
+	s.listener.SetDeadline(deadline)
+	stop := context.AfterFunc(ctx, func() { s.listener.SetDeadline(time.Now()) })
+	defer stop()
+	for {
+		conn, err := s.listener.AcceptTCP()
+		if err != nil {
+			return nil, fmt.Errorf("accept %s: %w", client, err)
+		}
+		if conn.RemoteAddr().(*net.TCPAddr).AddrPort() == client {
+			return conn, nil
+		}
+		conn.Close()
+	}
+}
+
+// Close closes what the play has left open. Sockets that it closed itself are
+// no error.
+func (c *connection) Close() error {
+	c.release()
+	return errors.Join(ignoreClosed(c.client.Close()), ignoreClosed(c.server.Close()))
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// ends returns the end of a party, and the other one.
+func (c *connection) ends(first Party) (one, other *end) {
+	if first == ClientParty {
+		return c.client, c.server
+	}
+	return c.server, c.client
+}
+
+// exchange lets one end send a number of octets and the other answer. The
+// answer acknowledges all that came before it, so that afterwards neither its
+// sender nor anybody's data is owed an ACK by it.
+func (c *connection) exchange(first Party, request, answer int) error {
+	asking, answering := c.ends(first)
+	answered := make(chan error, 1)
+	go func() {
+		err := answering.receive(request)
+		if err == nil {
+			err = answering.send(answer)
+		}
+		answered <- err
+	}()
+	err := asking.send(request)
+	if err == nil {
+		err = asking.receive(answer)
+	}
+	if err != nil {
+		asking.SetDeadline(time.Now())
+		answering.SetDeadline(time.Now())
+	}
+	return errors.Join(err, <-answered)
+}
+
+// expect begins the expectation of this connection.
+func (c *connection) expect(initiator Party, kinds ...string) Expectation {
+	return Expectation{
+		Tuple: c.Tuple, StartedNS: c.startedNS, CloseKinds: slices.Clone(kinds), Initiator: initiator,
+		Complete: true, OrientedBy: "syn", Evidence: "full",
+	}
+}

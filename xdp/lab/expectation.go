@@ -1,0 +1,87 @@
+package lab
+
+import "net/netip"
+
+// Party is one of the two ends of a connection, spelt as in the flow record.
+type Party string
+
+// The parties. Nobody is the absence of one.
+const (
+	Nobody      Party = ""
+	ClientParty Party = "client"
+	ServerParty Party = "server"
+)
+
+// other is the opposite end.
+func (p Party) other() Party {
+	if p == ClientParty {
+		return ServerParty
+	}
+	return ClientParty
+}
+
+// The close kinds that plays end in, spelt as in the flow record.
+const (
+	kindRefused      = "refused"
+	kindReset        = "reset"
+	kindSimultaneous = "simultaneous"
+	kindThreeWay     = "three_way"
+	kindFourWay      = "four_way"
+	kindUnanswered   = "unanswered"
+)
+
+// Tuple is a connection's addresses and ports, with direction.
+type Tuple struct {
+	ClientIP   netip.Addr `json:"client_ip"`
+	ClientPort uint16     `json:"client_port"`
+	ServerIP   netip.Addr `json:"server_ip"`
+	ServerPort uint16     `json:"server_port"`
+}
+
+func (t Tuple) String() string {
+	return netip.AddrPortFrom(t.ClientIP, t.ClientPort).String() + " > " +
+		netip.AddrPortFrom(t.ServerIP, t.ServerPort).String()
+}
+
+// Expectation is what the two ends of one connection know of it. Its names
+// are those of the flow record where it has them. A nil pointer stands for
+// what the ends do not know, and is not compared.
+type Expectation struct {
+	Scenario string `json:"scenario"`
+	Tuple
+	StartedNS           int64    `json:"started_ns"` // CLOCK_MONOTONIC, before the first SYN
+	CloseKinds          []string `json:"close_kinds"`
+	Initiator           Party    `json:"close_initiator"`
+	RSTBy               Party    `json:"rst_by"`
+	Complete            bool     `json:"close_complete"`
+	OrientedBy          string   `json:"oriented_by"`
+	Evidence            string   `json:"evidence"`
+	ClientPayload       *uint64  `json:"client_payload_bytes"` // octets
+	ServerPayload       *uint64  `json:"server_payload_bytes"`
+	HalfClosePayload    *uint64  `json:"half_close_payload_bytes"`
+	MinFIN1ToFIN2NS     int64    `json:"min_fin1_to_fin2_ns"` // 0 for no bound
+	Reuse               bool     `json:"reuse"`               // reuse_after_ns is present and below 2 MSL
+	VLAN                uint16   `json:"vlan_id"`
+	Encapsulation       string   `json:"encapsulation"`
+	ClientPackets       *uint64  `json:"client_packets"`
+	ServerPackets       *uint64  `json:"server_packets"`
+	ClientOctets        *uint64  `json:"client_bytes"` // IP header and payload
+	ServerOctets        *uint64  `json:"server_bytes"`
+	ClientFINRepeats    *uint64  `json:"client_fin_retransmits"`
+	ServerFINRepeats    *uint64  `json:"server_fin_retransmits"`
+	ClientSYNRepeats    *uint64  `json:"client_syn_retransmits"`
+	ServerSYNACKRepeats *uint64  `json:"server_syn_ack_retransmits"`
+}
+
+// payload states the octets of payload of both sides.
+func (e *Expectation) payload(client, server int) {
+	e.ClientPayload, e.ServerPayload = new(uint64(client)), new(uint64(server))
+}
+
+// by assigns an octet count to each of two ends by the roles they played.
+func by(first Party, ofFirst, ofSecond int) (client, server int) {
+	if first == ClientParty {
+		return ofFirst, ofSecond
+	}
+	return ofSecond, ofFirst
+}
