@@ -1,0 +1,122 @@
+package xdp
+
+import (
+	"fmt"
+
+	"github.com/cilium/ebpf"
+	"github.com/vishvananda/netlink"
+)
+
+// Count is one line of the ledger: what became of some frames or segments.
+type Count struct {
+	Interface string // empty for what belongs to no interface
+	Queue     int    // receive queue, -1 for none
+	Stage     string
+	Reason    string
+	Value     uint64
+}
+
+// Stages of the ledger, in the order in which a frame meets them.
+const (
+	// StageNIC: what the interface itself dropped since the tap was opened.
+	// Some drivers count there also what a socket could not take.
+	StageNIC = "nic"
+	// StageProgram: every frame that reached the program. "frames" is the sum
+	// of the others but "octets".
+	StageProgram = "program"
+	// StageSocket: the kernel's counters of a queue's socket (XDP_STATISTICS),
+	// of segments that the program had passed.
+	StageSocket = "socket"
+	// StageFlowTable: what was done to the flow table from user space.
+	StageFlowTable = "flow_table"
+)
+
+// endNames are the reasons of enum end in ledger.h, in its order.
+var endNames = [...]string{"counted", "not_ip", "not_tcp", "fragment", "undecodable",
+	"passed", "flow_table_full", "describe_error", "no_socket"}
+
+// programCounts is struct ledger of ledger.h.
+type programCounts struct {
+	Frames uint64
+	Octets uint64
+	Ends   [len(endNames)]uint64
+}
+
+// counts sums the ledger of one program over all CPUs.
+func (p *program) counts() (programCounts, error) {
+	perCPU := make([]programCounts, ebpf.MustPossibleCPU())
+	if err := p.Counts.Lookup(uint32(0), &perCPU); err != nil {
+		return programCounts{}, fmt.Errorf("read the program's ledger: %w", err)
+	}
+	var sum programCounts
+	for _, c := range perCPU {
+		sum.Frames += c.Frames
+		sum.Octets += c.Octets
+		for i, n := range c.Ends {
+			sum.Ends[i] += n
+		}
+	}
+	return sum, nil
+}
+
+// nicDrops are the interface's own counters (struct rtnl_link_stats64).
+type nicDrops struct{ dropped, missed uint64 }
+
+func readNICDrops(handle *netlink.Handle, index int) (nicDrops, bool) {
+	link, err := handle.LinkByIndex(index)
+	if err != nil || link.Attrs().Statistics == nil {
+		return nicDrops{}, false
+	}
+	s := link.Attrs().Statistics
+	return nicDrops{dropped: s.RxDropped, missed: s.RxMissedErrors}, true
+}
+
+// Ledger says what became of every frame so far: the NIC's own drops, the
+// program's ends per interface, each queue's socket, and the flow table. What
+// cannot be read is left out. It may be called from any goroutine.
+func (t *Tap) Ledger() []Count {
+	var counts []Count
+	for _, p := range t.ports {
+		counts = append(counts, p.ledger(t.handle)...)
+	}
+	for _, q := range t.queues {
+		counts = append(counts, q.ledger()...)
+	}
+	return append(counts, Count{Queue: -1, Stage: StageFlowTable, Reason: "orphaned", Value: t.orphaned.Load()})
+}
+
+func (p *port) ledger(handle *netlink.Handle) []Count {
+	var counts []Count
+	add := func(stage, reason string, value uint64) {
+		counts = append(counts, Count{Interface: p.nic.name, Queue: -1, Stage: stage, Reason: reason, Value: value})
+	}
+	if now, ok := readNICDrops(handle, p.nic.index); ok {
+		add(StageNIC, "rx_dropped", now.dropped-p.drops.dropped)
+		add(StageNIC, "rx_missed", now.missed-p.drops.missed)
+	}
+	if sum, err := p.program.counts(); err == nil {
+		add(StageProgram, "frames", sum.Frames)
+		add(StageProgram, "octets", sum.Octets)
+		for i, value := range sum.Ends {
+			add(StageProgram, endNames[i], value)
+		}
+	}
+	return counts
+}
+
+func (q *Queue) ledger() []Count {
+	stats, err := q.socket.statistics()
+	if err != nil {
+		return nil
+	}
+	var counts []Count
+	add := func(reason string, value uint64) {
+		counts = append(counts, Count{Interface: q.name, Queue: q.index, Stage: StageSocket, Reason: reason, Value: value})
+	}
+	add("rx_dropped", stats.Rx_dropped)
+	add("rx_ring_full", stats.Rx_ring_full)
+	add("rx_invalid_descs", stats.Rx_invalid_descs)
+	add("fill_ring_empty", stats.Rx_fill_ring_empty_descs)
+	add("malformed", q.malformed.Load())
+	return counts
+}
