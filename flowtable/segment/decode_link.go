@@ -2,8 +2,8 @@ package segment
 
 import "encoding/binary"
 
-// LinkType is what a captured frame begins with, numbered as in capture files
-// (https://www.ietf.org/archive/id/draft-ietf-opsawg-pcaplinktype-12.html).
+// LinkType is what a captured frame begins with, numbered as LINKTYPE_ values
+// in capture files (draft-ietf-opsawg-pcaplinktype).
 type LinkType uint16
 
 // The link types that Decode reads.

@@ -1,0 +1,118 @@
+package pcap
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/finwait/finwait/flowtable/segment"
+)
+
+// The pcap format: draft-ietf-opsawg-pcap. The names here are those of its
+// figures.
+const (
+	classicHeader   = 24
+	packetHeader    = 16
+	packetHeaderMod = 24 // with interface index, protocol and packet type behind it
+
+	classicMajor = 2
+	linkTypeMask = 0x03ffffff // above it: the length of the frame check sequence
+)
+
+// variant is what the magic number says beside the byte order.
+type variant struct {
+	magic      uint32
+	fractionNS int64 // ns in one unit of a time stamp's fraction
+	header     int   // octets before each packet
+}
+
+var variants = []variant{
+	{magic: 0xa1b2c3d4, fractionNS: 1000, header: packetHeader},
+	{magic: 0xa1b23c4d, fractionNS: 1, header: packetHeader},
+	// "Modified", of Linux distributions about 1999.
+	{magic: 0xa1b2cd34, fractionNS: 1000, header: packetHeaderMod},
+}
+
+func classicVariant(first []byte) (variant, byteOrder, bool) {
+	for _, v := range variants {
+		switch v.magic {
+		case binary.LittleEndian.Uint32(first):
+			return v, byteOrder{}, true
+		case binary.BigEndian.Uint32(first):
+			return v, byteOrder{big: true}, true
+		}
+	}
+	return variant{}, byteOrder{}, false
+}
+
+// classic reads pcap files. The snapshot length of their header is not held
+// against the packets: writers are known that exceed it.
+type classic struct {
+	variant
+	stream *stream
+	order  byteOrder
+	minor  uint16
+	link   segment.LinkType
+}
+
+func newClassic(t *stream, v variant, order byteOrder) (*classic, error) {
+	if !t.need(classicHeader) {
+		return nil, t.cut("file header", 0, classicHeader)
+	}
+	header := t.front()
+	major, minor := order.uint16(header[4:]), order.uint16(header[6:])
+	if major != classicMajor {
+		return nil, &FormatError{Reason: fmt.Sprintf("it is pcap of version %d.%d, not 2", major, minor)}
+	}
+	link := order.uint32(header[20:]) & linkTypeMask
+	if !supported(link) {
+		return nil, &LinkTypeError{Link: link}
+	}
+	t.advance(classicHeader)
+	return &classic{variant: v, stream: t, order: order, minor: minor, link: segment.LinkType(link)}, nil
+}
+
+// lengths are the captured and the original length in a packet's header.
+func (c *classic) lengths(header []byte) (captured, original uint32) {
+	captured, original = c.order.uint32(header[8:]), c.order.uint32(header[12:])
+	// They changed places in version 2.3; some of its writers had not heard.
+	if c.minor < 3 || c.minor == 3 && captured > original {
+		return original, captured
+	}
+	return captured, original
+}
+
+func (c *classic) ready() bool {
+	if c.stream.buffered() < c.header {
+		return false
+	}
+	captured, _ := c.lengths(c.stream.front())
+	return captured > capturedMax || c.stream.buffered() >= c.header+int(captured)
+}
+
+func (c *classic) next(f *frame) (bool, error) {
+	t := c.stream
+	start := t.offset()
+	if !t.need(c.header) {
+		if errors.Is(t.err, io.EOF) && t.buffered() == 0 {
+			return false, io.EOF
+		}
+		return false, t.cut("packet header", start, int64(c.header))
+	}
+	captured, original := c.lengths(t.front())
+	if captured > capturedMax {
+		return false, &DamagedError{Offset: start, Reason: fmt.Sprintf("packet of %d captured octets, more than %d", captured, capturedMax)}
+	}
+	size := c.header + int(captured)
+	if !t.need(size) {
+		return false, t.cut("packet", start, int64(size))
+	}
+	record := t.front()[:size]
+	f.at = int64(c.order.uint32(record))*1e9 + int64(c.order.uint32(record[4:]))*c.fractionNS
+	f.octets = record[c.header:]
+	f.original = original
+	f.link = c.link
+	t.advance(size)
+	return true, nil
+}
