@@ -77,41 +77,42 @@ func (s *sinceParam) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{Type: huma.TypeString, Examples: []any{"-15m", "2026-01-31T12:00:00Z"}}
 }
 
-// endsQuery is what may be asked of records and live connections alike.
-type endsQuery struct {
+// EndsQuery is what may be asked of records and live connections alike. (huma
+// reads and documents the parameters of exported types only.)
+type EndsQuery struct {
 	Client addressParam `query:"client" doc:"Address or CIDR prefix of the client"`
 	Server addressParam `query:"server" doc:"Address or CIDR prefix of the server"`
 	Port   int          `query:"port" minimum:"1" maximum:"65535" doc:"Port of either side: the server's or the client's"`
 	Limit  int          `query:"limit" minimum:"1" maximum:"10000" default:"100" doc:"Most entries in the answer"`
 }
 
-func (q *endsQuery) filter() filter {
+func (q *EndsQuery) filter() filter {
 	return filter{client: q.Client.prefix, server: q.Server.prefix, port: uint16(q.Port)}
 }
 
-// recordsQuery is what may be asked of records.
-type recordsQuery struct {
-	endsQuery
+// RecordsQuery is what may be asked of records.
+type RecordsQuery struct {
+	EndsQuery
 	CloseKind      []string   `query:"close_kind" enum:"refused,reset,simultaneous,three_way,four_way,half_closed,unanswered,half_open,open" doc:"Kinds of close, separated by commas or repeated; any of them"`
 	CloseInitiator []string   `query:"close_initiator" enum:"client,server" doc:"Who closed, separated by commas or repeated; any of them"`
 	Since          sinceParam `query:"since" doc:"Records published at or after this time: RFC 3339, or a duration back from now such as -15m or 15m"`
 }
 
-func (q *recordsQuery) filter() filter {
-	f := q.endsQuery.filter()
+func (q *RecordsQuery) filter() filter {
+	f := q.EndsQuery.filter()
 	f.kinds = set(q.CloseKind, flowtable.CloseKinds, func(i int) string { return flowtable.CloseKind(i).String() })
 	f.initiators = set(q.CloseInitiator, int(flowtable.Server)+1, func(i int) string { return flowtable.Party(i).String() })
 	return f
 }
 
-// connectionsQuery is what may be asked of live connections.
-type connectionsQuery struct {
-	endsQuery
+// ConnectionsQuery is what may be asked of live connections.
+type ConnectionsQuery struct {
+	EndsQuery
 	State []string `query:"state" enum:"CLOSED,SYN-SENT,SYN-RECEIVED,ESTABLISHED,FIN-WAIT-1,FIN-WAIT-2,CLOSE-WAIT,CLOSING,LAST-ACK,TIME-WAIT" doc:"RFC 9293 states, separated by commas or repeated; either side is in any of them"`
 }
 
-func (q *connectionsQuery) filter() filter {
-	f := q.endsQuery.filter()
+func (q *ConnectionsQuery) filter() filter {
+	f := q.EndsQuery.filter()
 	f.states = set(q.State, flowtable.States, func(i int) string { return flowtable.State(i).String() })
 	return f
 }

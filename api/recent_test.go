@@ -215,7 +215,7 @@ func BenchmarkRecentFilteredScan(b *testing.B) {
 		}
 		write(b, h, batch...)
 	}
-	var q recordsQuery
+	var q RecordsQuery
 	if err := q.Client.UnmarshalText([]byte("10.0.3.231")); err != nil {
 		b.Fatal(err)
 	}

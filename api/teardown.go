@@ -8,9 +8,9 @@ import (
 	"github.com/finwait/finwait/flowtable"
 )
 
-// teardownQuery is what may be asked of teardowns.
-type teardownQuery struct {
-	recordsQuery
+// TeardownQuery is what may be asked of teardowns.
+type TeardownQuery struct {
+	RecordsQuery
 	GroupBy []string `query:"group_by" enum:"server,server_port,client,close_kind,close_initiator,interface,vlan" maxItems:"2" uniqueItems:"true" doc:"At most two, separated by commas or repeated; all in one group without it. limit then bounds the groups"`
 }
 
