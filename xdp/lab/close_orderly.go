@@ -212,3 +212,51 @@ func halfClose(ctx context.Context, s *stage) ([]Expectation, error) {
 	e.HalfClosePayload = new(uint64(halfCloseData))
 	return []Expectation{e}, nil
 }
+
+// orphan has the client let go of its socket altogether, as most programs do:
+// what is left in the kernel, and from FIN-WAIT-2 on a mere TIME-WAIT socket,
+// ends the connection. The server waits until its kernel has sent an ACK,
+// which can only be that of FIN1, as the answer has covered all before it.
+func orphan(ctx context.Context, s *stage) ([]Expectation, error) {
+	c, err := s.connect(ctx, s.tuple(listenPort))
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	if err := c.exchange(ClientParty, requestOctets, answerOctets); err != nil {
+		return nil, err
+	}
+	kinds := []string{kindFourWay}
+	if info, err := c.client.info(); err != nil {
+		return nil, err
+	} else if info.Total_retrans > 0 { // its double may be what is acknowledged
+		kinds = append(kinds, kindThreeWay)
+	}
+	before, err := c.server.sent()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.client.Close(); err != nil {
+		return nil, err
+	}
+	if err := c.server.receiveEnd(); err != nil {
+		return nil, err
+	}
+	err = c.server.await(ctx, "acknowledge the FIN", func() (bool, error) {
+		sent, err := c.server.sent()
+		return sent > before, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := c.server.CloseWrite(); err != nil {
+		return nil, err
+	}
+	if err := c.server.awaitState(ctx, "receive the last ACK", tcpClose); err != nil {
+		return nil, err
+	}
+	e := c.expect(ClientParty, kinds...)
+	e.payload(requestOctets, answerOctets)
+	e.HalfClosePayload = new(uint64(0))
+	return []Expectation{e}, nil
+}

@@ -16,6 +16,7 @@ var scenarios = []scenario{
 	{name: "server_first", does: "server closes, client acknowledges, then closes", play: inOrder(ServerParty)},
 	{name: "client_first_at_once", does: "client closes, server's FIN carries the ACK", play: atOnce(ClientParty)},
 	{name: "server_first_at_once", does: "server closes, client's FIN carries the ACK", play: atOnce(ServerParty)},
+	{name: "orphan", does: "client lets go of its socket, server closes later", play: orphan},
 	{name: "half_close", does: "client closes its half, server sends on, then closes", play: halfClose},
 	{name: "close_wait", does: "client closes, server sits in CLOSE-WAIT", play: closeWait},
 	{name: "bulk", does: "client sends megabytes, then closes", play: bulk, bulk: true},

@@ -1,0 +1,239 @@
+package lab
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// twoMSL is how long a closed tuple is remembered (RECORD.md; Linux'
+// TCP_TIMEWAIT_LEN).
+const twoMSL = 60 * time.Second
+
+// Disagreement is one field of one connection in which finwait did not see
+// what the lab did.
+type Disagreement struct {
+	Tuple
+	Field    string `json:"field"`
+	Expected string `json:"expected"`
+	Seen     string `json:"seen"`
+}
+
+// Result is how one scenario's connections compare.
+type Result struct {
+	Scenario      string         `json:"scenario"`
+	Does          string         `json:"does"`
+	Connections   int            `json:"connections"`
+	Agreed        int            `json:"agreed"`
+	CloseKinds    map[string]int `json:"close_kinds"` // seen
+	FINWait1NS    *int64         `json:"fin_wait_1_median_ns"`
+	CloseWaitNS   *int64         `json:"close_wait_median_ns"`
+	LastACKNS     *int64         `json:"last_ack_median_ns"`
+	Disagreements []Disagreement `json:"disagreements"`
+	Missing       []Tuple        `json:"missing"`
+
+	waits [3][]int64
+}
+
+// Report is the comparison of what the lab did with what finwait saw.
+type Report struct {
+	Connections int      `json:"connections"`
+	Agreed      int      `json:"agreed"`
+	Scenarios   []Result `json:"scenarios"`
+	Extra       []Tuple  `json:"extra"` // seen, but not done
+}
+
+// OK tells whether there was something to compare and all of it agrees.
+func (r *Report) OK() bool {
+	return r.Connections > 0 && r.Agreed == r.Connections && len(r.Extra) == 0
+}
+
+// Compare holds flows against expectations. Those of one tuple are matched in
+// the order in which they began.
+func Compare(expected []Expectation, flows []Flow) Report {
+	report := Report{Scenarios: []Result{}, Extra: []Tuple{}}
+	results := map[string]*Result{}
+	seen := byTuple(flows)
+	expected = slices.Clone(expected)
+	slices.SortStableFunc(expected, func(a, b Expectation) int { return cmp.Compare(a.StartedNS, b.StartedNS) })
+	for i := range expected {
+		e := &expected[i]
+		result := results[e.Scenario]
+		if result == nil {
+			result = newResult(e.Scenario)
+			results[e.Scenario] = result
+		}
+		var flow *Flow
+		if rows := seen[e.Tuple]; len(rows) > 0 {
+			flow, seen[e.Tuple] = rows[0], rows[1:]
+		}
+		result.add(e, flow)
+	}
+	for tuple, rows := range seen {
+		for range rows {
+			report.Extra = append(report.Extra, tuple)
+		}
+	}
+	slices.SortFunc(report.Extra, func(a, b Tuple) int { return cmp.Compare(a.String(), b.String()) })
+	for _, result := range results {
+		result.summarise()
+		report.Connections += result.Connections
+		report.Agreed += result.Agreed
+		report.Scenarios = append(report.Scenarios, *result)
+	}
+	slices.SortFunc(report.Scenarios, func(a, b Result) int {
+		return cmp.Or(cmp.Compare(place(a.Scenario), place(b.Scenario)), cmp.Compare(a.Scenario, b.Scenario))
+	})
+	return report
+}
+
+// byTuple sorts each tuple's flows by their start.
+func byTuple(flows []Flow) map[Tuple][]*Flow {
+	seen := map[Tuple][]*Flow{}
+	for i := range flows {
+		tuple := flows[i].Tuple
+		tuple.ClientIP, tuple.ServerIP = tuple.ClientIP.Unmap(), tuple.ServerIP.Unmap()
+		seen[tuple] = append(seen[tuple], &flows[i])
+	}
+	for _, rows := range seen {
+		slices.SortStableFunc(rows, func(a, b *Flow) int { return timeOf(a.StartAt).Compare(timeOf(b.StartAt)) })
+	}
+	return seen
+}
+
+func timeOf(t *time.Time) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return *t
+}
+
+// place is a scenario's position in reports.
+func place(name string) int {
+	i := slices.IndexFunc(scenarios, func(s scenario) bool { return s.name == name })
+	if i < 0 {
+		return len(scenarios)
+	}
+	return i
+}
+
+func newResult(name string) *Result {
+	r := &Result{Scenario: name, CloseKinds: map[string]int{}, Disagreements: []Disagreement{}, Missing: []Tuple{}}
+	if i := place(name); i < len(scenarios) {
+		r.Does = scenarios[i].does
+	}
+	return r
+}
+
+func (r *Result) add(e *Expectation, f *Flow) {
+	r.Connections++
+	if f == nil {
+		r.Missing = append(r.Missing, e.Tuple)
+		return
+	}
+	r.CloseKinds[f.CloseKind]++
+	for i, wait := range []*int64{f.FINWait1NS, f.CloseWaitNS, f.LastACKNS} {
+		if wait != nil {
+			r.waits[i] = append(r.waits[i], *wait)
+		}
+	}
+	differences := e.differences(f)
+	if len(differences) == 0 {
+		r.Agreed++
+	}
+	r.Disagreements = append(r.Disagreements, differences...)
+}
+
+func (r *Result) summarise() {
+	r.FINWait1NS, r.CloseWaitNS, r.LastACKNS = median(r.waits[0]), median(r.waits[1]), median(r.waits[2])
+}
+
+// median is the lower one of an even number.
+func median(values []int64) *int64 {
+	if len(values) == 0 {
+		return nil
+	}
+	slices.Sort(values)
+	return &values[(len(values)-1)/2]
+}
+
+// differences lists the fields in which a flow is not what was done.
+func (e *Expectation) differences(f *Flow) []Disagreement {
+	d := differ{tuple: e.Tuple}
+	if !slices.Contains(e.CloseKinds, f.CloseKind) {
+		d.add("close_kind", fmt.Sprint(e.CloseKinds), f.CloseKind)
+	}
+	d.text("close_initiator", string(e.Initiator), string(f.Initiator))
+	d.text("rst_by", string(e.RSTBy), string(f.RSTBy))
+	d.text("close_complete", strconv.FormatBool(e.Complete), strconv.FormatBool(f.Complete))
+	d.text("oriented_by", e.OrientedBy, f.OrientedBy)
+	d.text("evidence", e.Evidence, f.Evidence)
+	d.text("vlan_id", strconv.Itoa(int(e.VLAN)), strconv.Itoa(int(f.VLAN)))
+	d.text("encapsulation", e.Encapsulation, string(f.Encapsulation))
+	d.count("client_payload_bytes", e.ClientPayload, f.ClientPayload)
+	d.count("server_payload_bytes", e.ServerPayload, f.ServerPayload)
+	d.count("half_close_payload_bytes", e.HalfClosePayload, f.HalfClosePayload)
+	d.count("client_packets", e.ClientPackets, f.ClientPackets)
+	d.count("server_packets", e.ServerPackets, f.ServerPackets)
+	d.count("client_bytes", e.ClientOctets, f.ClientOctets)
+	d.count("server_bytes", e.ServerOctets, f.ServerOctets)
+	d.count("client_fin_retransmits", e.ClientFINRepeats, f.ClientFINRepeats)
+	d.count("server_fin_retransmits", e.ServerFINRepeats, f.ServerFINRepeats)
+	d.count("client_syn_retransmits", e.ClientSYNRepeats, f.ClientSYNRepeats)
+	d.count("server_syn_ack_retransmits", e.ServerSYNACKRepeats, f.ServerSYNACKRepeats)
+	d.reuse(e.Reuse, f.ReuseAfterNS)
+	d.atLeast("fin2_at - fin1_at", e.MinFIN1ToFIN2NS, f.FIN1At, f.FIN2At)
+	return d.found
+}
+
+// differ collects the differences of one connection.
+type differ struct {
+	tuple Tuple
+	found []Disagreement
+}
+
+func (d *differ) add(field, expected, seen string) {
+	d.found = append(d.found, Disagreement{Tuple: d.tuple, Field: field, Expected: expected, Seen: seen})
+}
+
+func (d *differ) text(field, expected, seen string) {
+	if expected != seen {
+		d.add(field, strconv.Quote(expected), strconv.Quote(seen))
+	}
+}
+
+func (d *differ) count(field string, expected, seen *uint64) {
+	if expected == nil || seen != nil && *expected == *seen {
+		return
+	}
+	d.add(field, number(expected), number(seen))
+}
+
+func (d *differ) reuse(expected bool, seen *int64) {
+	if !expected && seen != nil {
+		d.add("reuse_after_ns", "null", number(seen))
+	}
+	if expected && (seen == nil || *seen < 0 || *seen >= int64(twoMSL)) {
+		d.add("reuse_after_ns", fmt.Sprintf("0 to %d", int64(twoMSL)), number(seen))
+	}
+}
+
+func (d *differ) atLeast(field string, minimumNS int64, from, to *time.Time) {
+	if minimumNS == 0 {
+		return
+	}
+	if from == nil || to == nil {
+		d.add(field, fmt.Sprintf("at least %d ns", minimumNS), "null")
+	} else if seen := to.Sub(*from); int64(seen) < minimumNS {
+		d.add(field, fmt.Sprintf("at least %d ns", minimumNS), fmt.Sprintf("%d ns", int64(seen)))
+	}
+}
+
+func number[T int64 | uint64](n *T) string {
+	if n == nil {
+		return "null"
+	}
+	return fmt.Sprint(*n)
+}
