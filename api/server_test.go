@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -20,6 +19,7 @@ import (
 )
 
 // table is a Live over a slice.
+
 type table struct {
 	records []flowtable.Record
 	err     error
@@ -35,6 +35,7 @@ func (l *table) Connections(yield func(*flowtable.Record) bool) error {
 }
 
 // appliance is what a test server answers from.
+
 type appliance struct {
 	recent *Recent
 	live   table
@@ -90,6 +91,7 @@ func (a *appliance) request(t *testing.T, method, path string) (*http.Response, 
 }
 
 // get reads a JSON answer with exactly the fields of v.
+
 func (a *appliance) get(t *testing.T, path string, v any) {
 	t.Helper()
 	response, body := a.request(t, http.MethodGet, path)
@@ -104,6 +106,7 @@ func (a *appliance) get(t *testing.T, path string, v any) {
 }
 
 // problemAt reads a problem and checks that body and header agree.
+
 func (a *appliance) problemAt(t *testing.T, method, path string, status int) (detail string, header http.Header) {
 	t.Helper()
 	response, body := a.request(t, method, path)
@@ -123,301 +126,8 @@ func (a *appliance) problemAt(t *testing.T, method, path string, status int) (de
 }
 
 // serials of test records, as ports of nobody else.
-func portsOf(flows []Flow) []int {
-	ports := []int{}
-	for i := range flows {
-		ports = append(ports, int(flows[i].ClientPort))
-	}
-	return ports
-}
 
-func TestFlows(t *testing.T) {
-	a := newAppliance(t, fourWay(), refused(), halfClosed())
-	var body flowsBody
-	a.get(t, "/v1/flows", &body)
-	want := []Flow{}
-	for _, r := range []flowtable.Record{halfClosed(), refused(), fourWay()} {
-		f := NewFlow(&r, testNames())
-		f.Interface = strings.ToValidUTF8(f.Interface, "\ufffd") // as JSON has it
-		want = append(want, f)
-	}
-	if got, want := encode(t, body.Flows), encode(t, want); got != want {
-		t.Errorf("flows\n got %s\nwant %s", got, want)
-	}
-	for query, want := range map[string][]int{
-		"":                            {1000, 33036, 40000},
-		"limit=2":                     {1000, 33036},
-		"limit=10000":                 {1000, 33036, 40000},
-		"client=10.0.0.1":             {33036},
-		"client=10.0.0.0/30":          {1000, 33036},
-		"client=::/0":                 {40000},
-		"client=0.0.0.0/0":            {1000, 33036},
-		"server=2001:db8:ffff::/48":   {40000},
-		"server=192.0.2.10":           {},
-		"port=443":                    {40000},
-		"port=1000":                   {1000},
-		"close_kind=refused":          {33036},
-		"close_kind=refused,four_way": {33036, 40000},
-		"close_kind=reset&close_kind=four_way,refused": {1000, 33036, 40000},
-		"close_kind=":                                        {1000, 33036, 40000},
-		"close_initiator=server":                             {33036, 40000},
-		"close_initiator=client,server":                      {1000, 33036, 40000},
-		"close_initiator=server&client=10.0.0.0/8&port=5672": {33036},
-		"since=1h":                              {1000, 33036, 40000},
-		"since=-1h&limit=1":                     {1000},
-		"since=2001-01-01T00:00:00Z":            {1000, 33036, 40000},
-		"since=2199-01-01T00:00:00.000%2B02:00": {},
-		"since=2199-01-01T00:00:00.000+02:00":   {},
-	} {
-		body = flowsBody{}
-		a.get(t, "/v1/flows?"+query, &body)
-		if got := portsOf(body.Flows); !slices.Equal(got, want) || body.Flows == nil {
-			t.Errorf("%q: client ports %v, want %v", query, got, want)
-		}
-	}
-}
-
-func TestFlowsLimit(t *testing.T) {
-	a := newAppliance(t, numbered(0, 500)...)
-	for query, want := range map[string]int{"": 100, "?limit=1": 1, "?limit=499": 499, "?limit=10000": 500} {
-		var body flowsBody
-		a.get(t, "/v1/flows"+query, &body)
-		if len(body.Flows) != want || body.Flows[0].FlowID != testNames().FlowID(499) {
-			t.Errorf("%q: %d flows from %q, want %d from the newest", query, len(body.Flows), body.Flows[0].FlowID, want)
-		}
-	}
-}
-
-func TestConnections(t *testing.T) {
-	a := newAppliance(t)
-	a.live.records = []flowtable.Record{fourWay(), refused(), halfClosed()}
-	for i := range a.live.records {
-		a.live.records[i].EndReason = flowtable.EndNone
-	}
-	for query, want := range map[string][]int{
-		"":                                {40000, 33036, 1000},
-		"limit=2":                         {40000, 33036},
-		"state=TIME-WAIT":                 {40000},
-		"state=CLOSE-WAIT,TIME-WAIT":      {40000, 1000},
-		"state=FIN-WAIT-2&state=LAST-ACK": {1000},
-		"client=10.0.0.0/8&state=CLOSED":  {33036},
-		"server=10.0.0.3":                 {1000},
-		"port=5672":                       {33036},
-	} {
-		var body connectionsBody
-		a.get(t, "/v1/connections?"+query, &body)
-		if got := portsOf(body.Connections); !slices.Equal(got, want) {
-			t.Errorf("%q: client ports %v, want %v", query, got, want)
-		}
-		for _, c := range body.Connections {
-			if c.EndReason != "" {
-				t.Errorf("%q: end_reason %q of a live connection", query, c.EndReason)
-			}
-		}
-	}
-	a.live.err = errors.New("kernel entries: interrupted")
-	if detail, _ := a.problemAt(t, http.MethodGet, "/v1/connections", 500); detail != "kernel entries: interrupted" {
-		t.Errorf("detail %q", detail)
-	}
-}
-
-func TestTeardownAgainstASort(t *testing.T) {
-	rng := rand.New(rand.NewPCG(9, 10))
-	var records []flowtable.Record
-	want := map[string][flowtable.Phases][]int64{}
-	counts := map[string]uint64{}
-	for range 900 {
-		r := randomRecord(rng)
-		r.Server.Port = uint16(rng.UintN(3))
-		r.VLAN = uint16(rng.UintN(2))
-		records = append(records, r)
-		if r.EndReason == flowtable.EndActiveTimeout {
-			continue
-		}
-		key := encode(t, map[string]any{"server_port": r.Server.Port, "vlan": r.VLAN})
-		sorted := want[key]
-		for p := range sorted {
-			if ns, ok := r.Phase(flowtable.Phase(p)); ok {
-				sorted[p] = append(sorted[p], ns)
-			}
-		}
-		want[key] = sorted
-		counts[key]++
-	}
-	a := newAppliance(t, records...)
-	var body Teardown
-	a.get(t, "/v1/teardown?group_by=server_port,vlan", &body)
-	if len(body.Groups) != len(want) || body.GroupsTotal != len(want) || !slices.Equal(body.GroupBy, []string{"server_port", "vlan"}) {
-		t.Fatalf("%d groups by %v, want %d", len(body.Groups), body.GroupBy, len(want))
-	}
-	sum, last := uint64(0), body.Groups[0].Count
-	for _, g := range body.Groups {
-		key := encode(t, g.Key)
-		if g.Count != counts[key] || g.Count > last {
-			t.Errorf("%s: count %d after %d, want %d", key, g.Count, last, counts[key])
-		}
-		sum, last = sum+g.Count, g.Count
-		for p, got := range map[flowtable.Phase]PhaseStats{
-			flowtable.FINWait1: g.FINWait1, flowtable.CloseWait: g.Close, flowtable.LastACK: g.LastACK, flowtable.Teardown: g.Teardown,
-		} {
-			checkStats(t, key+" "+p.String(), got, want[key][p])
-		}
-	}
-	if sum != body.Count {
-		t.Errorf("count %d, groups sum up to %d", body.Count, sum)
-	}
-}
-
-// checkStats holds percentiles against counting: at least so many values are
 // not above, and fewer are below.
-func checkStats(t *testing.T, what string, got PhaseStats, values []int64) {
-	t.Helper()
-	if got.Count != uint64(len(values)) || len(values) == 0 {
-		t.Errorf("%s: count %d, want %d and some", what, got.Count, len(values))
-		return
-	}
-	for percent, p := range map[int]*int64{50: got.P50NS, 90: got.P90NS, 99: got.P99NS, 100: got.MaxNS} {
-		below, notAbove := 0, 0
-		for _, v := range values {
-			if v < *p {
-				below++
-			}
-			if v <= *p {
-				notAbove++
-			}
-		}
-		if 100*notAbove < percent*len(values) || 100*below >= percent*len(values) {
-			t.Errorf("%s: p%d %d has %d below and %d not above, of %d", what, percent, *p, below, notAbove, len(values))
-		}
-	}
-}
-
-func TestTeardownGroups(t *testing.T) {
-	slice := halfClosed() // a slice of a connection that went on
-	ended := halfClosed()
-	ended.EndReason = flowtable.EndIdleTimeout
-	a := newAppliance(t, fourWay(), fourWay(), refused(), slice, ended)
-	for query, want := range map[string]string{
-		"":                               `4 1: {} 4`,
-		"?group_by=":                     `4 1: {} 4`,
-		"?group_by=client":               `4 3: {"client":"2001:db8:1::6"} 2; {"client":"10.0.0.1"} 1; {"client":"10.0.0.2"} 1`,
-		"?group_by=server&limit=1":       `4 3: {"server":"2001:db8:ffff::1"} 2`,
-		"?group_by=close_kind":           `4 3: {"close_kind":"four_way"} 2; {"close_kind":"refused"} 1; {"close_kind":"reset"} 1`,
-		"?group_by=interface&port=5672":  `1 1: {"interface":"7"} 1`,
-		"?group_by=vlan&group_by=client": `4 3: {"client":"2001:db8:1::6","vlan":100} 2; {"client":"10.0.0.1","vlan":0} 1; {"client":"10.0.0.2","vlan":0} 1`,
-		"?group_by=close_initiator,server_port&close_kind=reset,four_way": `3 2: {"server_port":443,"close_initiator":"server"} 2; {"server_port":2000,"close_initiator":"client"} 1`,
-		"?group_by=server&since=2199-01-01T00:00:00Z":                     `0 0: `,
-	} {
-		var body Teardown
-		a.get(t, "/v1/teardown"+query, &body)
-		var groups []string
-		for _, g := range body.Groups {
-			groups = append(groups, encode(t, g.Key)+" "+encode(t, g.Count))
-		}
-		got := encode(t, body.Count) + " " + encode(t, body.GroupsTotal) + ": " + strings.Join(groups, "; ")
-		if got != want {
-			t.Errorf("%q\n got %s\nwant %s", query, got, want)
-		}
-	}
-	var body Teardown
-	a.get(t, "/v1/teardown?client=10.0.0.1", &body)
-	if got, want := encode(t, body.Groups[0].Close), `{"count":0,"p50_ns":null,"p90_ns":null,"p99_ns":null,"max_ns":null}`; got != want {
-		t.Errorf("a phase nobody went through: %s", got)
-	}
-}
-
-func TestStatus(t *testing.T) {
-	a := newAppliance(t)
-	var body map[string]any
-	a.get(t, "/v1/status", &body)
-	uptime, started := body["uptime_ns"].(float64), body["started_at"].(string)
-	delete(body, "uptime_ns")
-	delete(body, "started_at")
-	if uptime < 3600e9 || uptime > 7200e9 {
-		t.Errorf("uptime %v ns, want an hour", uptime)
-	}
-	if at, err := time.Parse(time.RFC3339Nano, started); err != nil || !strings.HasSuffix(started, "Z") || time.Since(at) < time.Hour {
-		t.Errorf("started_at %q, want an hour ago in UTC", started)
-	}
-	var want map[string]any
-	err := json.Unmarshal([]byte(`{"version":"1.2.3","workers":2,"lost":7,
-		"interfaces":[{"name":"eth1","driver":"veth","mode":"native","queues":2}],
-		"table":{"connections":5,"capacity":1000,"memory_octets":296000},
-		"totals":{"packets":100,"octets":6000,"segments":20,"records":4},
-		"ledger":[{"stage":"program","interface":"eth1","queue":0,"reason":"not_ip","count":3,"loss":false},
-			{"stage":"socket","interface":"eth1","queue":0,"reason":"ring_full","count":2,"loss":true},
-			{"stage":"sink","interface":"","queue":null,"reason":"ndjson","count":5,"loss":true}]}`), &want)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !reflect.DeepEqual(body, want) {
-		t.Errorf("status\n got %v\nwant %v", body, want)
-	}
-	if got := encode(t, newStatusBody(Status{}, time.Now())); !strings.Contains(got, `"ledger":[]`) || !strings.Contains(got, `"interfaces":[]`) {
-		t.Errorf("lists of nothing: %s", got)
-	}
-}
-
-func TestHealth(t *testing.T) {
-	a := newAppliance(t)
-	if response, body := a.request(t, http.MethodGet, "/healthz"); response.StatusCode != 200 || string(body) != "{\"status\":\"ok\"}\n" {
-		t.Errorf("%s %q", response.Status, body)
-	}
-	a.health = errors.New(`worker of "eth1" queue 0 stopped`)
-	if detail, _ := a.problemAt(t, http.MethodGet, "/healthz", 503); detail != a.health.Error() {
-		t.Errorf("detail %q", detail)
-	}
-}
-
-func TestBadParameters(t *testing.T) {
-	a := newAppliance(t, fourWay())
-	for path, parameters := range map[string][]string{
-		"/v1/flows?client=nobody":                   {"client"},
-		"/v1/flows?client=":                         {"client"},
-		"/v1/flows?server=10.0.0.0/33":              {"server"},
-		"/v1/flows?server=10.0.0.1&server=10.0.0.2": {"server"},
-		"/v1/flows?port=0":                          {"port"},
-		"/v1/flows?port=65536":                      {"port"},
-		"/v1/flows?port=65979":                      {"port"}, // 443 modulo 2^16
-		"/v1/flows?port=http":                       {"port"},
-		"/v1/flows?port=-1":                         {"port"},
-		"/v1/flows?close_kind=polite":               {"close_kind"},
-		"/v1/flows?close_kind=reset,,open":          {"close_kind"},
-		"/v1/flows?close_kind=reset&close_kind=x":   {"close_kind"},
-		"/v1/flows?close_initiator=nobody":          {"close_initiator"},
-		"/v1/flows?since=yesterday":                 {"since"},
-		"/v1/flows?limit=0":                         {"limit"},
-		"/v1/flows?limit=10001":                     {"limit"},
-		"/v1/flows?limit=ten":                       {"limit"},
-		"/v1/flows?limit=1&limit=2":                 {"limit"},
-		"/v1/flows?limt=1":                          {"limt"},
-		"/v1/flows?state=TIME-WAIT":                 {"state"},
-		"/v1/flows?port=x&since=y&client=z":         {"port", "since", "client"},
-		"/v1/connections?state=SLEEPING":            {"state"},
-		"/v1/connections?state=time-wait":           {"state"},
-		"/v1/connections?limit=-1":                  {"limit"},
-		"/v1/connections?client=fe80::1%25eth0":     {"client"},
-		"/v1/connections?since=1h":                  {"since"},
-		"/v1/teardown?group_by=mood":                {"group_by"},
-		"/v1/teardown?group_by=server,server":       {"group_by"},
-		"/v1/teardown?group_by=server,client,vlan":  {"group_by"},
-		"/v1/teardown?server=x":                     {"server"},
-		"/v1/status?verbose=1":                      {"verbose"},
-		"/healthz?verbose=1":                        {"verbose"},
-	} {
-		detail, _ := a.problemAt(t, http.MethodGet, path, 400)
-		for _, name := range parameters {
-			if !strings.Contains(detail, `parameter "`+name+`": `) {
-				t.Errorf("%s: detail %q does not name %q", path, detail, name)
-			}
-		}
-	}
-	for _, path := range []string{"/v1/flows?limit=%zz", "/v1/flows?limit=1;port=2"} {
-		if detail, _ := a.problemAt(t, http.MethodGet, path, 400); !strings.HasPrefix(detail, "query: ") {
-			t.Errorf("%s: detail %q", path, detail)
-		}
-	}
-}
 
 func TestWhatIsNotThere(t *testing.T) {
 	a := newAppliance(t)
@@ -440,25 +150,29 @@ func TestWhatIsNotThere(t *testing.T) {
 	}
 }
 
+// schema and openAPIDocument are what the test reads of OpenAPI 3.1.
+type schema struct {
+	Type       any
+	Required   []string
+	Properties map[string]schema
+}
+
+type openAPIDocument struct {
+	OpenAPI string
+	Paths   map[string]map[string]struct {
+		Parameters []struct{ Name, In, Description string }
+		Responses  map[string]struct{ Content map[string]any }
+	}
+	Components struct{ Schemas map[string]schema }
+}
+
 func TestOpenAPI(t *testing.T) {
 	a := newAppliance(t)
 	response, body := a.request(t, http.MethodGet, "/openapi.json")
 	if response.StatusCode != 200 || response.Header.Get("Content-Type") != "application/openapi+json" {
 		t.Fatalf("%s %q", response.Status, response.Header.Get("Content-Type"))
 	}
-	type schema struct {
-		Type       any
-		Required   []string
-		Properties map[string]schema
-	}
-	var d struct {
-		OpenAPI string
-		Paths   map[string]map[string]struct {
-			Parameters []struct{ Name, In, Description string }
-			Responses  map[string]struct{ Content map[string]any }
-		}
-		Components struct{ Schemas map[string]schema }
-	}
+	var d openAPIDocument
 	if err := json.Unmarshal(body, &d); err != nil {
 		t.Fatal(err)
 	}
@@ -535,6 +249,7 @@ func TestNewNeedsItsParts(t *testing.T) {
 }
 
 // slow is a Live that is asked and answers only when it may.
+
 type slow struct{ asked, answer chan struct{} }
 
 func (l *slow) Connections(func(*flowtable.Record) bool) error {
@@ -603,6 +318,7 @@ func TestServeTellsWhyItEnded(t *testing.T) {
 }
 
 // Only maxScans requests read at a time; one more gives up with its client.
+
 func TestScansAreBounded(t *testing.T) {
 	a := newAppliance(t)
 	var held []func()
