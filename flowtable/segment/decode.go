@@ -75,6 +75,13 @@ func (s *Segment) decodeAddresses(etherType uint16, packet []byte) {
 		copy(s.Dst[:], packet[24:40])
 		return
 	}
-	s.Src = [16]byte{10: 0xff, 11: 0xff, 12: packet[12], 13: packet[13], 14: packet[14], 15: packet[15]}
-	s.Dst = [16]byte{10: 0xff, 11: 0xff, 12: packet[16], 13: packet[17], 14: packet[18], 15: packet[19]}
+	mapIPv4(&s.Src, packet[12:16])
+	mapIPv4(&s.Dst, packet[16:20])
+}
+
+// mapIPv4 writes ::ffff:a.b.c.d in two stores. An array literal would be made
+// octet by octet and then read back whole, which waits for every store.
+func mapIPv4(to *[16]byte, address []byte) {
+	binary.BigEndian.PutUint64(to[0:], 0)
+	binary.BigEndian.PutUint64(to[8:], 0xffff<<32|uint64(binary.BigEndian.Uint32(address)))
 }
