@@ -96,5 +96,8 @@ func (t *stream) cut(what string, offset, size int64) *DamagedError {
 		had := t.passed + int64(t.end) - offset
 		return &DamagedError{Offset: offset, Reason: fmt.Sprintf("%s is cut off after %d of %d octets", what, had, size)}
 	}
+	if errors.Is(t.err, io.ErrUnexpectedEOF) {
+		return &DamagedError{Offset: offset, Reason: what + " is cut off with the compressed data", Err: t.err}
+	}
 	return &DamagedError{Offset: offset, Reason: what + " cannot be read", Err: t.err}
 }

@@ -215,8 +215,8 @@ func everyBlock() (file []byte, ends []int) {
 	n.obsolete(2, 3<<20|1<<19, tcpIPv4(3, 3), 43)
 	n.comment(0)
 	n.section(binary.BigEndian)
-	n.statistics()
 	n.device(1, 0)
+	n.statistics()
 	n.enhanced(0, 7_000_001, ethernet(0x0800, tcpIPv4(4, 0)), 54)
 	return n.b, n.ends
 }
