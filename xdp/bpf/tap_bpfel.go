@@ -25,6 +25,7 @@ const (
 	TapProgFinwaitWalk = "finwait_walk"
 	TapVarControlOnly  = "control_only"
 	TapVarDescribeAll  = "describe_all"
+	TapVarVocabulary   = "vocabulary"
 )
 
 // LoadTap returns the embedded CollectionSpec for Tap.
@@ -90,6 +91,7 @@ type TapMapSpecs struct {
 type TapVariableSpecs struct {
 	ControlOnly *ebpf.VariableSpec `ebpf:"control_only"`
 	DescribeAll *ebpf.VariableSpec `ebpf:"describe_all"`
+	Vocabulary  *ebpf.VariableSpec `ebpf:"vocabulary"`
 }
 
 // TapObjects contains all objects after they have been loaded into the kernel.
@@ -133,6 +135,7 @@ func (m *TapMaps) Close() error {
 type TapVariables struct {
 	ControlOnly *ebpf.Variable `ebpf:"control_only"`
 	DescribeAll *ebpf.Variable `ebpf:"describe_all"`
+	Vocabulary  *ebpf.Variable `ebpf:"vocabulary"`
 }
 
 // TapPrograms contains all programs after they have been loaded into the kernel.
