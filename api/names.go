@@ -77,7 +77,7 @@ func (n *Names) Interface(number uint32) string {
 // Time returns a time on the records' clock as RFC 3339 in UTC, always with
 // nine decimals.
 func (n *Names) Time(at int64) string {
-	return string(n.appendTime(make([]byte, 0, len(timeLayout)), at))
+	return time.Unix(0, n.clock.Wall(at)).UTC().Format(timeLayout)
 }
 
 func (n *Names) appendFlowID(b []byte, serial uint64) []byte {
@@ -85,10 +85,6 @@ func (n *Names) appendFlowID(b []byte, serial uint64) []byte {
 	copy(id[:8], n.run[:])
 	binary.BigEndian.PutUint64(id[8:], serial)
 	return flowIDEncoding.AppendEncode(b, id[:])
-}
-
-func (n *Names) appendTime(b []byte, at int64) []byte {
-	return time.Unix(0, n.clock.Wall(at)).UTC().AppendFormat(b, timeLayout)
 }
 
 // Address is a record's address in its usual form: IPv4-mapped ones as IPv4,

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/finwait/finwait/flowtable"
 )
@@ -111,5 +112,31 @@ func TestTeardownGroups(t *testing.T) {
 	a.get(t, "/v1/teardown?client=10.0.0.1", &body)
 	if got, want := encode(t, body.Groups[0].Close), `{"count":0,"p50_ns":null,"p90_ns":null,"p99_ns":null,"max_ns":null}`; got != want {
 		t.Errorf("a phase nobody went through: %s", got)
+	}
+}
+
+// Percentiles of a million records, by what most tell them apart.
+func BenchmarkTeardown(b *testing.B) {
+	h := newRecent(b, 1_000_000)
+	rng := rand.New(rand.NewPCG(11, 12))
+	for range h.Cap() {
+		r := fourWay()
+		r.Server.Port = uint16(rng.UintN(1000))
+		r.At[flowtable.ACK2At] += rng.Int64N(1e9)
+		write(b, h, r)
+	}
+	for _, by := range [][]string{nil, {"server_port"}} {
+		b.Run("by="+strings.Join(by, ","), func(b *testing.B) {
+			for b.Loop() {
+				t := newTeardowns(by)
+				err := h.Scan(b.Context(), time.Time{}, func(r *flowtable.Record, n *Names) bool {
+					t.add(r, n)
+					return true
+				})
+				if err != nil || t.largest(100)[0].Count == 0 {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
