@@ -44,7 +44,7 @@ const RecentRecordSize = int(unsafe.Sizeof(published{}))
 // names are those of the records to come.
 func NewRecent(capacity int, names *Names) (*Recent, error) {
 	if capacity < 1 {
-		return nil, fmt.Errorf("recent records \"%d\": keep at least 1", capacity)
+		return nil, fmt.Errorf("recent records %d: keep at least 1", capacity)
 	}
 	return &Recent{names: names, now: time.Now, slots: make([]published, capacity)}, nil
 }

@@ -61,7 +61,7 @@ func New(config Config) (*Server, error) {
 		{"Status", config.Status == nil},
 	} {
 		if part.missing {
-			return nil, fmt.Errorf("api configuration: \"%s\" is not set", part.name)
+			return nil, fmt.Errorf("api configuration: %q is not set", part.name)
 		}
 	}
 	if config.Health == nil {

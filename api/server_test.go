@@ -82,9 +82,8 @@ func (a *appliance) request(t *testing.T, method, path string) (*http.Response, 
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
-	if err != nil {
+	if err := errors.Join(err, response.Body.Close()); err != nil {
 		t.Fatal(err)
 	}
 	return response, body

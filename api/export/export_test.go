@@ -148,7 +148,7 @@ func TestDuration(t *testing.T) {
 
 func TestWriteErrorsSurface(t *testing.T) {
 	names := api.NewNames(nil, nil)
-	for name, make := range map[string]func(io.Writer) Sink{
+	for name, open := range map[string]func(io.Writer) Sink{
 		"ndjson": func(w io.Writer) Sink { return NewNDJSON(w, names) },
 		"json":   func(w io.Writer) Sink { return NewJSON(w, names) },
 		"table":  func(w io.Writer) Sink { return NewTable(w) },
@@ -158,8 +158,7 @@ func TestWriteErrorsSurface(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer w.Close()
-			s := make(w)
+			s := open(w)
 			if err := r.Close(); err != nil {
 				t.Fatal(err)
 			}
@@ -168,6 +167,9 @@ func TestWriteErrorsSurface(t *testing.T) {
 				if !errors.Is(err, syscall.EPIPE) {
 					t.Errorf("%s: %v, want broken pipe", what, err)
 				}
+			}
+			if err := w.Close(); err != nil {
+				t.Fatal(err)
 			}
 		})
 	}
