@@ -44,17 +44,23 @@ func (w *wheel) place(deadline int64) uint16 {
 	return uint16(uint64(at) % wheelBuckets)
 }
 
-// link puts a slot into the wheel of its class.
+// link puts a slot at the end of its bucket in the wheel of its class, so that
+// a bucket keeps the order in which its connections came. The first one's prev
+// is the last one.
 func (t *Table) link(slot uint32, deadline int64) {
 	c := &t.slots[slot]
 	w := &t.wheels[c.class]
 	b := w.place(deadline)
-	c.bucket, c.prev, c.next = b, 0, w.heads[b]
-	if c.next != 0 {
-		t.slots[c.next].prev = slot
+	c.bucket, c.prev, c.next = b, slot, 0
+	if head := w.heads[b]; head == 0 {
+		w.heads[b] = slot
+		w.used[b/64] |= 1 << (b % 64)
+	} else {
+		first := &t.slots[head]
+		c.prev = first.prev
+		t.slots[first.prev].next = slot
+		first.prev = slot
 	}
-	w.heads[b] = slot
-	w.used[b/64] |= 1 << (b % 64)
 	w.size++
 }
 
@@ -62,22 +68,27 @@ func (t *Table) link(slot uint32, deadline int64) {
 func (t *Table) unlink(slot uint32) {
 	c := &t.slots[slot]
 	w := &t.wheels[c.class]
-	if c.next != 0 {
-		t.slots[c.next].prev = c.prev
-	}
-	if c.prev != 0 {
+	head := w.heads[c.bucket]
+	switch {
+	case slot != head:
 		t.slots[c.prev].next = c.next
-	} else {
-		w.heads[c.bucket] = c.next
-		if c.next == 0 {
-			w.used[c.bucket/64] &^= 1 << (c.bucket % 64)
+		if c.next != 0 {
+			t.slots[c.next].prev = c.prev
+		} else {
+			t.slots[head].prev = c.prev
 		}
+	case c.next != 0:
+		w.heads[c.bucket] = c.next
+		t.slots[c.next].prev = c.prev
+	default:
+		w.heads[c.bucket] = 0
+		w.used[c.bucket/64] &^= 1 << (c.bucket % 64)
 	}
 	w.size--
 }
 
-// earliest returns a slot of the bucket that is due first, 0 where the wheel
-// is empty.
+// earliest returns the first slot of the bucket that is due first, 0 where the
+// wheel is empty.
 func (w *wheel) earliest() uint32 {
 	if w.size == 0 {
 		return 0
