@@ -41,19 +41,19 @@ func (m *tupleMemory) set(hash uint64) []closedTuple {
 func (m *tupleMemory) remember(hash uint64, closedAt, now int64) (forgot bool) {
 	set := m.set(hash)
 	hash |= taken
-	oldest := &set[0]
+	place := &set[0]
 	for i := range set {
 		p := &set[i]
-		if p.hash == hash || p.hash == 0 {
-			oldest = p
+		if p.hash == hash {
+			place = p
 			break
 		}
-		if p.closedAt < oldest.closedAt {
-			oldest = p
+		if place.hash != 0 && (p.hash == 0 || p.closedAt < place.closedAt) {
+			place = p
 		}
 	}
-	forgot = oldest.hash != 0 && oldest.hash != hash && now-oldest.closedAt <= m.keep
-	*oldest = closedTuple{hash, closedAt}
+	forgot = place.hash != 0 && place.hash != hash && now-place.closedAt <= m.keep
+	*place = closedTuple{hash, closedAt}
 	return forgot
 }
 
@@ -80,3 +80,6 @@ func (m *tupleMemory) forget(hash uint64) {
 		}
 	}
 }
+
+// clear forgets all.
+func (m *tupleMemory) clear() { clear(m.places) }
