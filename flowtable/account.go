@@ -20,6 +20,7 @@ func (c *connection) count(s *segment.Segment, side uint8) {
 		e.octets += uint64(s.Octets)
 		e.advance(s)
 	}
+	e.marks |= endSent
 }
 
 // takeOver absorbs the kernel entry that a SYN of the same tuple removed.
@@ -32,7 +33,7 @@ func (c *connection) takeOver(s *segment.Segment, side uint8) {
 // advance moves the highest sequence number. The sequence space ends at the
 // FIN, and a RST is not in it.
 func (e *end) advance(s *segment.Segment) {
-	if s.Is(segment.RST) || e.has(endFIN) {
+	if s.Is(segment.RST) || e.has(endOver) {
 		return
 	}
 	last := s.End()
@@ -41,25 +42,25 @@ func (e *end) advance(s *segment.Segment) {
 		e.payload += uint64(s.Payload)
 		e.high, e.marks = last, e.marks|endHigh
 	case s.Is(segment.SYN) && s.Payload == 0:
-		// A repeated SYN moves nothing.
+		// A repeated SYN moves nothing. One with another initial sequence
+		// number, as of a server with SYN cookies (RFC 4987 section 3.6),
+		// stands for the first as long as nothing followed that.
+		if e.has(endISN) && e.high == e.isn+1 {
+			e.isn, e.high = s.Seq, last
+		}
 	case int32(last-e.high) > 0:
 		e.payload += uint64(last - e.high)
 		e.high = last
 	}
-}
-
-// pending is the payload that a kernel direction adds to what e has.
-func (e *end) pending(d *segment.Direction, marks uint8) uint64 {
-	if marks&segment.HasEntry == 0 {
-		return 0
+	if s.Is(segment.FIN) {
+		e.marks |= endOver
 	}
-	return e.gain(d)
 }
 
-// gain is the payload of d beyond e.high: what d counted, and the gap or the
-// overlap between the two.
+// gain is the payload of a kernel direction beyond e.high: what d counted,
+// and the gap or the overlap between the two.
 func (e *end) gain(d *segment.Direction) uint64 {
-	if d.Marks&segment.DirectionStarted == 0 {
+	if d.Marks&segment.DirectionStarted == 0 || e.has(endOver) {
 		return 0
 	}
 	gain := int64(d.Payload)
@@ -75,10 +76,14 @@ func (c *connection) glean(side uint8, d *segment.Direction) {
 		return
 	}
 	c.marks |= connTalked
+	c.ends[side].marks |= endSent
 	c.startAt, c.endAt = min(c.startAt, d.FirstAt), max(c.endAt, d.LastAt)
-	other := &c.ends[1-side]
-	if c.marks&(connSYNACK|connEst) == connSYNACK && side == c.client && d.Marks&segment.DirectionAcked != 0 &&
-		segment.Covers(d.FirstAck, other.isn+1) && d.FirstAt >= c.synAckAt {
+	if c.marks&(connSYNACK|connEst) != connSYNACK || side != c.client || d.FirstAt < c.synAckAt {
+		return
+	}
+	// The acknowledgement of a RST proves nothing.
+	reset := c.has(connRST) && d.FirstAt >= c.rstAt
+	if !reset && d.Marks&segment.DirectionAcked != 0 && segment.Covers(d.FirstAck, c.ends[1-side].isn+1) {
 		c.estAt, c.marks = d.FirstAt, c.marks|connEst
 	}
 }
@@ -93,14 +98,41 @@ func (c *connection) absorb(side uint8, d *segment.Direction) {
 	e.packets += d.Packets
 	e.octets += d.Octets
 	e.flags |= d.TCPFlags
-	e.payload += e.gain(d)
-	if d.Marks&segment.DirectionStarted != 0 && (!e.has(endHigh) || int32(d.High-e.high) > 0) {
+	gain := e.gain(d)
+	e.payload += gain
+	if d.Marks&segment.DirectionStarted != 0 && !e.has(endHigh) {
 		e.high, e.marks = d.High, e.marks|endHigh
+	} else {
+		e.high += uint32(gain) // d.High, also where that is more than 2^31 further
+	}
+	if d.Marks&segment.DirectionFinished != 0 {
+		e.marks |= endOver
 	}
 	// Where the segment that covered a FIN did not come here, it is known
 	// that the FIN was covered, but not when.
 	if other.has(endFIN) && !other.has(endCovered) && d.Marks&segment.DirectionAcked != 0 &&
 		segment.Covers(d.MaxAck, other.finEnd) {
 		other.marks |= endCovered | endUntimed
+	}
+}
+
+// restartCounters lets the counters begin anew, for the next slice, while the
+// kernel counts on from d.
+func (e *end) restartCounters(d *segment.Direction) {
+	e.packets, e.octets, e.payload = -d.Packets, -d.Octets, -e.gain(d)
+}
+
+// reconcile absorbs both directions of a kernel entry. An entry that was lost
+// after a slice has less than the slice had of it: then counts are missing.
+func (c *connection) reconcile(k *segment.Counters) {
+	for i := range k {
+		c.absorb(uint8(i), &k[i])
+		e := &c.ends[i]
+		for _, counter := range [...]*uint64{&e.packets, &e.octets, &e.payload} {
+			if int64(*counter) < 0 {
+				*counter = 0
+				c.marks |= connLossy
+			}
+		}
 	}
 }

@@ -9,6 +9,8 @@ import (
 // end is what is known of one side of a connection. It holds what this side
 // sent; what answered it stands in the other end.
 type end struct {
+	// The counters are since the last slice. While the kernel counts on, they
+	// are less what it had counted by then, modulo 2^64.
 	packets uint64
 	octets  uint64
 	payload uint64
@@ -33,6 +35,8 @@ const (
 	endFIN                 // finAt and finEnd are set
 	endCovered             // the other side acknowledged the FIN
 	endUntimed             // … at a time that was not seen
+	endSent                // this side sent a segment, in whatever slice
+	endOver                // a FIN was counted: high stays where it is
 )
 
 func (e *end) has(mark uint8) bool { return e.marks&mark != 0 }

@@ -2,21 +2,32 @@ package flowtable
 
 import "github.com/finwait/finwait/flowtable/segment"
 
-// deadline is when a connection is to be looked at again.
+// deadline is when a connection is to be looked at again; it is over once
+// that time has passed.
 func (t *Table) deadline(c *connection) int64 {
 	span := t.wheels[c.class].timeout
 	if span == 0 {
 		span = nominalTimeout
 	}
-	from := c.endAt
-	if c.class == lingering {
-		from = c.closedAt
-	}
-	at := from + span
-	if active := int64(t.config.Timeouts.Active); active > 0 && c.class != lingering {
-		at = min(at, c.startAt+int64(c.slice+1)*active)
+	at := c.idleFrom() + span
+	if slice, ok := t.sliceDue(c); ok {
+		at = min(at, slice)
 	}
 	return at
+}
+
+// sliceDue is when the next slice of a connection is to be written, if ever.
+func (t *Table) sliceDue(c *connection) (at int64, ok bool) {
+	active := int64(t.config.Timeouts.Active)
+	return c.startAt + int64(c.slice+1)*active, active > 0 && c.class != lingering
+}
+
+// idleFrom is when the timeout of a connection's class began to run.
+func (c *connection) idleFrom() int64 {
+	if c.class == lingering {
+		return c.closedAt
+	}
+	return c.endAt
 }
 
 // overdue tells whether a segment came too late to belong to the connection
@@ -27,10 +38,7 @@ func (t *Table) overdue(slot uint32, s *segment.Segment) bool {
 	if timeout == 0 || s.Marks&segment.HasEntry != 0 || c.has(connEntry) {
 		return false
 	}
-	if c.class == lingering {
-		return s.At-c.closedAt > timeout
-	}
-	return s.At-c.endAt > timeout
+	return s.At-c.idleFrom() > timeout
 }
 
 // idleReason is why an overdue connection ends.
@@ -91,46 +99,43 @@ func (t *Table) turn(w *wheel, due int64) {
 // settle decides about connections that were taken out of their wheel: back
 // into it where they were active since, else their record.
 func (t *Table) settle(due []uint32) {
-	if t.config.Accounts != nil {
-		due = t.refresh(due)
-	}
+	counters, known := t.refresh(due)
 	over := due[:0]
-	for _, slot := range due {
+	for i, slot := range due {
 		c := &t.slots[slot]
-		switch at := t.deadline(c); {
-		case at > t.now:
-			t.link(slot, at)
-		case t.idles(c):
-			t.link(slot, t.now+nominalTimeout)
-		default:
+		timeout := t.wheels[c.class].timeout
+		slice, sliced := t.sliceDue(c)
+		switch {
+		case t.deadline(c) >= t.now:
+			t.link(slot, t.deadline(c))
+		case !known && c.has(connEntry) && c.class != lingering:
+			// Nothing ends on a guess: the kernel is asked again.
+			t.link(slot, t.now+t.wheels[c.class].tick)
+		case timeout != 0 && c.idleFrom()+timeout < t.now:
 			over = append(over, slot)
+		case sliced && slice < t.now:
+			t.writeSlice(c, &counters[i])
+			t.link(slot, t.deadline(c))
+		default: // a timeout that is switched off
+			at := t.now + nominalTimeout
+			if sliced {
+				at = min(at, slice)
+			}
+			t.link(slot, at)
 		}
 	}
-	if len(over) == 0 {
-		return
-	}
-	counters := t.takeCounters(over)
+	t.takeCounters(over)
 	for i, slot := range over {
-		var k *segment.Counters
-		if counters != nil {
-			k = &counters[i]
-		}
-		t.conclude(slot, k)
+		t.end(slot, &t.counters[i], t.idleReason(slot))
 	}
-}
-
-// idles tells whether a deadline has come that ends nothing: its timeout is
-// switched off, and no slice is due.
-func (t *Table) idles(c *connection) bool {
-	if t.wheels[c.class].timeout != 0 {
-		return false
-	}
-	active := int64(t.config.Timeouts.Active)
-	return active == 0 || c.class == lingering || c.startAt+int64(c.slice+1)*active > t.now
 }
 
 // refresh learns from the kernel which of the due connections were active.
-func (t *Table) refresh(due []uint32) []uint32 {
+// counters[i] belongs to due[i]; they are not known where the kernel could
+// not be asked.
+func (t *Table) refresh(due []uint32) (counters []segment.Counters, known bool) {
+	counters = t.counters[:len(due)]
+	clear(counters)
 	n := 0
 	for _, slot := range due {
 		if c := &t.slots[slot]; c.has(connEntry) && c.class != lingering {
@@ -139,94 +144,86 @@ func (t *Table) refresh(due []uint32) []uint32 {
 		}
 	}
 	if n == 0 {
-		return due
+		return counters, true
 	}
-	clear(t.counters[:n])
-	if err := t.config.Accounts.Peek(t.keys[:n], t.counters[:n]); err != nil {
+	if err := t.config.Accounts.Peek(t.keys[:n], counters[:n]); err != nil {
 		t.stats.AccountsFailed.Add(uint64(n))
-		return due
+		clear(counters)
+		return counters, false
 	}
-	n = 0
-	for _, slot := range due {
-		c := &t.slots[slot]
+	for i := len(due) - 1; i >= 0; i-- {
+		c := &t.slots[due[i]]
 		if !c.has(connEntry) || c.class == lingering {
+			counters[i] = segment.Counters{}
 			continue
 		}
+		n--
+		counters[i] = counters[n]
 		c.guard.begin()
-		for side := range t.counters[n] {
-			c.glean(uint8(side), &t.counters[n][side])
+		for side := range counters[i] {
+			c.glean(uint8(side), &counters[i][side])
 		}
 		c.guard.done()
 		c.class = c.currentClass()
-		n++
 	}
-	return due
+	return counters, true
 }
 
 // takeCounters takes the kernel entries of connections whose records are
-// about to be written; nil where there is no kernel. counters[i] belongs to
-// slots[i].
-func (t *Table) takeCounters(slots []uint32) []segment.Counters {
-	if t.config.Accounts == nil {
-		return nil
-	}
-	entries := false
-	for i, slot := range slots {
-		t.keys[i] = t.slots[slot].key
-		entries = entries || t.slots[slot].has(connEntry)
-	}
+// about to be written into t.counters, in the order of slots. They are zero
+// where there is no entry.
+func (t *Table) takeCounters(slots []uint32) {
 	counters := t.counters[:len(slots)]
 	clear(counters)
-	if !entries {
-		return counters
+	n := 0
+	for _, slot := range slots {
+		if c := &t.slots[slot]; c.has(connEntry) {
+			t.keys[n] = c.key
+			n++
+		}
 	}
-	if err := t.config.Accounts.Take(t.keys[:len(slots)], counters); err != nil {
-		t.stats.AccountsFailed.Add(uint64(len(slots)))
-	}
-	return counters
-}
-
-// conclude writes the record of a connection whose deadline has come: its
-// last one, or a slice.
-func (t *Table) conclude(slot uint32, k *segment.Counters) {
-	c := &t.slots[slot]
-	active := int64(t.config.Timeouts.Active)
-	idle := t.wheels[c.class].timeout
-	if c.class != lingering && active > 0 && (idle == 0 || t.now < c.endAt+idle) {
-		t.writeSlice(slot, k)
+	if n == 0 {
 		return
 	}
-	t.end(slot, k, t.idleReason(slot))
+	if err := t.config.Accounts.Take(t.keys[:n], counters[:n]); err != nil {
+		clear(counters) // settleCounters counts what is missing
+	}
+	for i := len(slots) - 1; i >= 0; i-- {
+		if !t.slots[slots[i]].has(connEntry) {
+			counters[i] = segment.Counters{}
+			continue
+		}
+		n--
+		counters[i] = counters[n]
+	}
 }
 
-// writeSlice writes what a long connection did since its last slice.
-func (t *Table) writeSlice(slot uint32, k *segment.Counters) {
-	c := &t.slots[slot]
+// writeSlice writes what a long connection did since its last slice. Its
+// kernel entry, of which k is a look, stays.
+func (t *Table) writeSlice(c *connection, k *segment.Counters) {
+	var seen connection
+	c.snapshot(&seen)
+	seen.reconcile(k)
+	t.write(&seen, EndActiveTimeout)
 	c.guard.begin()
-	t.settleCounters(c, k)
-	t.write(c, EndActiveTimeout)
 	for i := range c.ends {
 		if c.has(connFIN1) && uint8(i) != c.initiator {
-			c.halfBase -= int64(c.ends[i].payload)
+			c.halfBase -= int64(seen.ends[i].payload)
 		}
-		c.ends[i].packets, c.ends[i].octets, c.ends[i].payload = 0, 0, 0
+		c.ends[i].restartCounters(&k[i])
 	}
 	c.slice++
 	c.serial = t.serial
 	t.serial++
 	c.guard.done()
-	t.link(slot, t.deadline(c))
 }
 
 // finish takes a connection out of its wheel and ends it.
 func (t *Table) finish(slot uint32, hash uint64, reason EndReason) {
 	t.unlink(slot)
-	var k *segment.Counters
-	if t.config.Accounts != nil && t.slots[slot].has(connEntry) {
-		t.due[0] = slot
-		k = &t.takeCounters(t.due[:1])[0]
-	}
-	t.endHashed(slot, hash, k, reason)
+	t.due[0] = slot
+	t.takeCounters(t.due[:1])
+	t.endHashed(slot, hash, &t.counters[0], reason)
 }
 
 func (t *Table) end(slot uint32, k *segment.Counters, reason EndReason) {
@@ -253,16 +250,14 @@ func (t *Table) endHashed(slot uint32, hash uint64, k *segment.Counters, reason 
 // settleCounters adds what the kernel counted, and notes where it should have
 // counted and did not.
 func (t *Table) settleCounters(c *connection, k *segment.Counters) {
-	if k == nil || !c.has(connEntry) {
+	if !c.has(connEntry) {
 		return
 	}
 	if !k.Found() {
 		c.marks |= connLossy
 		t.stats.AccountsFailed.Add(1)
 	}
-	for i := range k {
-		c.absorb(uint8(i), &k[i])
-	}
+	c.reconcile(k)
 	c.marks &^= connEntry
 	if !c.has(connClosed) && c.bothCovered() {
 		c.marks |= connClosed
@@ -312,11 +307,24 @@ func (t *Table) stray(key *segment.Key) {
 	}
 }
 
+// dropStrays deletes the noted entries, but for those whose tuple has a new
+// connection by now: the entry is that one's.
 func (t *Table) dropStrays() {
-	if err := t.config.Accounts.Take(t.strays[:t.strayN], t.counters[:t.strayN]); err != nil {
-		t.stats.AccountsFailed.Add(uint64(t.strayN))
+	n := 0
+	for i := range t.strays[:t.strayN] {
+		key := &t.strays[i]
+		if t.find(t.hashes.Hash(key), key) == 0 {
+			t.keys[n] = *key
+			n++
+		}
 	}
 	t.strayN = 0
+	if n == 0 {
+		return
+	}
+	if err := t.config.Accounts.Take(t.keys[:n], t.counters[:n]); err != nil {
+		t.stats.AccountsFailed.Add(uint64(n))
+	}
 }
 
 // Flush writes the records of all connections that are still followed. One
@@ -331,24 +339,23 @@ func (t *Table) Flush(reason EndReason) {
 				n++
 			}
 		}
-		counters := t.takeCounters(t.due[:n])
+		t.takeCounters(t.due[:n])
 		for i, at := range t.due[:n] {
 			why := reason
 			if t.slots[at].has(connClosed) {
 				why = EndClosed
 			}
-			var k *segment.Counters
-			if counters != nil {
-				k = &counters[i]
-			}
-			t.end(at, k, why)
+			t.end(at, &t.counters[i], why)
 		}
 	}
 }
 
-// Restart sets the clock of an empty table, back or forth: after Flush, for a
-// capture that begins before the last one ended.
+// Restart sets the clock of an empty table, back or forth, and forgets closed
+// tuples: after Flush, for a capture that begins before the last one ended.
 func (t *Table) Restart(now int64) {
+	if t.started {
+		clear(t.tuples.places)
+	}
 	t.now, t.started = now-1, true
 	for i := range t.wheels {
 		w := &t.wheels[i]

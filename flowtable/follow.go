@@ -43,6 +43,7 @@ func (c *connection) beginsAnew(s *segment.Segment, side uint8) bool {
 
 // follow brings a segment of this connection into its state.
 func (c *connection) follow(s *segment.Segment, side uint8) {
+	first := !c.ends[side].has(endSent)
 	c.count(s, side)
 	c.startAt, c.endAt = min(c.startAt, s.At), max(c.endAt, s.At)
 	rst := s.Is(segment.RST)
@@ -61,7 +62,7 @@ func (c *connection) follow(s *segment.Segment, side uint8) {
 		c.followACK(s, side)
 	}
 	if rst {
-		c.followRST(s, side)
+		c.followRST(s, side, first)
 	}
 	if !c.has(connClosed) && (c.has(connReset) || c.bothCovered()) {
 		c.marks |= connClosed
@@ -120,7 +121,10 @@ func (c *connection) followFIN(s *segment.Segment, side uint8) {
 	e.finAt, e.finEnd, e.marks = s.At, s.Seq+s.Payload+1, e.marks|endFIN
 	if !c.has(connFIN1) {
 		c.initiator, c.marks = side, c.marks|connFIN1
-		c.halfBase = int64(other.payload + other.pending(&s.Other, s.Marks))
+		c.halfBase = int64(other.payload)
+		if s.Marks&(segment.HasEntry|segment.Final) == segment.HasEntry {
+			c.halfBase += int64(other.gain(&s.Other))
+		}
 	} else {
 		switch {
 		case !s.Is(segment.ACK) || !segment.Covers(s.Ack, other.finEnd):
@@ -129,12 +133,18 @@ func (c *connection) followFIN(s *segment.Segment, side uint8) {
 			c.marks |= connThreeWay
 		}
 	}
-	// The answer may have overtaken the FIN.
-	if other.has(endAck) && segment.Covers(other.maxAck, e.finEnd) {
+	// The answer may have overtaken the FIN. What the kernel saw goes first:
+	// of a long connection the table knows old acknowledgements only, from
+	// which the sequence space may have come half round.
+	if s.Marks&segment.HasEntry != 0 && s.Other.Marks&segment.DirectionAcked != 0 {
+		if !segment.Covers(s.Other.MaxAck, e.finEnd) {
+			return
+		}
+		if !other.has(endAck) || other.maxAck != s.Other.MaxAck {
+			other.ackAt, other.maxAck, other.marks = s.Other.LastAt, s.Other.MaxAck, other.marks|endAck
+		}
 		e.marks |= endCovered
-	} else if s.Marks&segment.HasEntry != 0 && s.Other.Marks&segment.DirectionAcked != 0 &&
-		segment.Covers(s.Other.MaxAck, e.finEnd) {
-		other.ackAt, other.maxAck, other.marks = s.Other.LastAt, s.Other.MaxAck, other.marks|endAck
+	} else if other.has(endAck) && segment.Covers(other.maxAck, e.finEnd) {
 		e.marks |= endCovered
 	}
 }
@@ -146,7 +156,11 @@ func (c *connection) followACK(s *segment.Segment, side uint8) {
 	if other.has(endCovered) {
 		return // ackAt is the time of that wave
 	}
-	if !e.has(endAck) || int32(s.Ack-e.maxAck) > 0 {
+	newest := !e.has(endAck) || int32(s.Ack-e.maxAck) > 0
+	if s.Marks&segment.Counted != 0 && s.Own.Marks&segment.DirectionAcked != 0 {
+		newest = s.Ack == s.Own.MaxAck && (!e.has(endAck) || s.Ack != e.maxAck)
+	}
+	if newest {
 		e.maxAck, e.ackAt, e.marks = s.Ack, s.At, e.marks|endAck
 	}
 	if other.has(endFIN) && segment.Covers(s.Ack, other.finEnd) {
@@ -157,7 +171,7 @@ func (c *connection) followACK(s *segment.Segment, side uint8) {
 
 // followRST notes the first RST. One after both FINs were acknowledged is
 // noted, but closes nothing.
-func (c *connection) followRST(s *segment.Segment, side uint8) {
+func (c *connection) followRST(s *segment.Segment, side uint8, first bool) {
 	if c.has(connRST) {
 		return
 	}
@@ -168,11 +182,7 @@ func (c *connection) followRST(s *segment.Segment, side uint8) {
 	if !c.bothCovered() {
 		c.marks |= connReset
 	}
-	sent := c.ends[side].packets
-	if s.Marks&(segment.HasEntry|segment.Final) == segment.HasEntry {
-		sent += s.Own.Packets
-	}
-	if sent > 1 {
+	if !first || s.Marks&segment.Counted != 0 && s.Own.Packets > 1 {
 		c.marks |= connAnswered
 	}
 }

@@ -23,7 +23,7 @@ func (c *connection) kind() CloseKind {
 		return FourWay
 	case fins == 1:
 		return HalfClosed
-	case c.has(connSYN) && c.ends[1-c.client].packets == 0:
+	case c.has(connSYN) && !c.ends[1-c.client].has(endSent):
 		return Unanswered
 	case c.has(connSYNACK) && !c.has(connEst):
 		return HalfOpen
@@ -101,7 +101,7 @@ func (c *connection) evidence(lossy bool) Evidence {
 	switch {
 	case lossy || c.has(connLossy):
 		return Lossy
-	case c.ends[0].packets == 0 || c.ends[1].packets == 0:
+	case !c.ends[0].has(endSent) || !c.ends[1].has(endSent):
 		return OneSided
 	case !c.has(connSYN):
 		return Midstream
@@ -169,8 +169,6 @@ func (c *connection) moments(r *Record) {
 // view is the record of a connection that is still followed, with the kernel
 // counters that were read for it.
 func (c *connection) view(r *Record, k *segment.Counters, lossy bool) {
-	for i := range k {
-		c.absorb(uint8(i), &k[i])
-	}
+	c.reconcile(k)
 	c.record(r, EndNone, lossy)
 }

@@ -1,0 +1,125 @@
+package flowtable
+
+import (
+	"fmt"
+)
+
+// invariants holds the parts of a table against each other: every followed
+// connection is found by its key, stands in the wheel of its class once, and
+// is not free; nothing else is in index, wheels and views.
+func (b *bench) invariants() error {
+	t := b.Table
+	used := 0
+	for slot := uint32(1); slot < t.fresh.Load(); slot++ {
+		c := &t.slots[slot]
+		if !c.has(connUsed) {
+			continue
+		}
+		used++
+		if got := t.find(t.hashes.Hash(&c.key), &c.key); got != slot {
+			return fmt.Errorf("slot %d: its key leads to slot %d", slot, got)
+		}
+		if c.class != c.currentClass() {
+			return fmt.Errorf("slot %d: class %d, not %d", slot, c.class, c.currentClass())
+		}
+		if c.bothCovered() && !c.has(connClosed) {
+			return fmt.Errorf("slot %d: both FINs are acknowledged, but it is not closed", slot)
+		}
+	}
+	if got := int(t.stats.Connections.Load()); got != used {
+		return fmt.Errorf("%d connections are followed, %d are counted", used, got)
+	}
+	if err := t.checkIndex(used); err != nil {
+		return err
+	}
+	wheeled := 0
+	for class := range t.wheels {
+		n, err := t.checkWheel(uint8(class))
+		if err != nil {
+			return err
+		}
+		wheeled += n
+	}
+	if wheeled != used {
+		return fmt.Errorf("%d connections are followed, %d are in a wheel", used, wheeled)
+	}
+	return t.checkFree(used)
+}
+
+func (t *Table) checkIndex(used int) error {
+	entries := 0
+	for i := range t.index.buckets {
+		b := &t.index.buckets[i]
+		for j := range b.tags {
+			if (b.tags[j] == 0) != (b.slots[j] == 0) {
+				return fmt.Errorf("bucket %d: tag and slot of entry %d disagree", i, j)
+			}
+			if b.slots[j] == 0 {
+				continue
+			}
+			entries++
+			if !t.slots[b.slots[j]].has(connUsed) {
+				return fmt.Errorf("bucket %d leads to the free slot %d", i, b.slots[j])
+			}
+		}
+		if int(b.overflow) > used {
+			return fmt.Errorf("bucket %d: %d overflowed, of %d", i, b.overflow, used)
+		}
+		if used == 0 && b.overflow != 0 {
+			return fmt.Errorf("bucket %d: %d overflowed from an empty table", i, b.overflow)
+		}
+	}
+	if entries != used {
+		return fmt.Errorf("%d connections are followed, %d are in the index", used, entries)
+	}
+	return nil
+}
+
+func (t *Table) checkWheel(class uint8) (n int, err error) {
+	w := &t.wheels[class]
+	for b, head := range w.heads {
+		if marked := w.used[b/64]&(1<<(b%64)) != 0; marked != (head != 0) {
+			return 0, fmt.Errorf("wheel %d: the mark of bucket %d is %v", class, b, marked)
+		}
+		if head == 0 {
+			continue
+		}
+		last := t.slots[head].prev
+		for slot, before := head, last; slot != 0; slot, before = t.slots[slot].next, slot {
+			c := &t.slots[slot]
+			switch {
+			case uint8(c.class) != class || int(c.bucket) != b:
+				return 0, fmt.Errorf("slot %d of class %d is in bucket %d of wheel %d", slot, c.class, b, class)
+			case c.prev != before:
+				return 0, fmt.Errorf("slot %d: before it is %d, not %d", slot, before, c.prev)
+			case !c.has(connUsed):
+				return 0, fmt.Errorf("slot %d is free and in wheel %d", slot, class)
+			case c.next == 0 && slot != last:
+				return 0, fmt.Errorf("bucket %d of wheel %d ends at %d, not %d", b, class, slot, last)
+			}
+			if n++; n > len(t.slots) {
+				return 0, fmt.Errorf("bucket %d of wheel %d has no end", b, class)
+			}
+		}
+	}
+	if n != int(w.size) {
+		return 0, fmt.Errorf("wheel %d has %d connections and counts %d", class, n, w.size)
+	}
+	return n, nil
+}
+
+func (t *Table) checkFree(used int) error {
+	free := 0
+	for slot := t.free; slot != 0; slot = t.slots[slot].next {
+		if t.slots[slot].has(connUsed) {
+			return fmt.Errorf("slot %d is followed and free", slot)
+		}
+		if free++; free > len(t.slots) {
+			return fmt.Errorf("the list of free slots has no end")
+		}
+	}
+	if fresh := int(t.fresh.Load()) - 1; free+used != fresh {
+		return fmt.Errorf("%d slots were used: %d are free and %d followed", fresh, free, used)
+	}
+	return nil
+}
