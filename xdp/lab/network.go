@@ -61,19 +61,27 @@ func Build(config Config) (*Network, error) {
 		return nil, fmt.Errorf("tap queues %d: choose 1 to %d", config.TapQueues, maxTapQueues)
 	}
 	n := &Network{}
+	if err := n.build(config, (*Network).makeNamespaces, (*Network).makeHub, (*Network).joinEnds, (*Network).prepareEnds); err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+// build takes the steps, and undoes them where one does not return well.
+func (n *Network) build(config Config, steps ...func(*Network, Config) error) error {
 	built := false
 	defer func() {
 		if !built {
 			n.Close()
 		}
 	}()
-	for _, step := range []func(Config) error{n.makeNamespaces, n.makeHub, n.joinEnds, n.prepareEnds} {
-		if err := step(config); err != nil {
-			return nil, fmt.Errorf("build lab: %w", err)
+	for _, step := range steps {
+		if err := step(n, config); err != nil {
+			return fmt.Errorf("build lab: %w", err)
 		}
 	}
 	built = true
-	return n, nil
+	return nil
 }
 
 // Do runs fn with the calling thread in one of the network's namespaces:
