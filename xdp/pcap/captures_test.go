@@ -58,7 +58,7 @@ func TestSharedCaptures(t *testing.T) {
 				t.Fatal(err)
 			}
 			got, err := drain(s, 64)
-			if err != io.EOF {
+			if !errors.Is(err, io.EOF) {
 				t.Fatal(err)
 			}
 			if err := s.Close(); err != nil {
@@ -151,7 +151,7 @@ func TestRewrittenByPcapgo(t *testing.T) {
 			}
 			defer func() { _ = original.Close() }()
 			want, err := drain(original, 64)
-			if err != io.EOF {
+			if !errors.Is(err, io.EOF) {
 				t.Fatal(err)
 			}
 			packets, link := readByPcapgo(t, path)
@@ -161,7 +161,7 @@ func TestRewrittenByPcapgo(t *testing.T) {
 				for _, octets := range [][]byte{file, gzipped(t, file), gzipped(t, file[:len(file)/2], file[len(file)/2:])} {
 					s := open(t, octets)
 					got, err := drain(s, 64)
-					if err != io.EOF {
+					if !errors.Is(err, io.EOF) {
 						t.Fatalf("%s: %v", name, err)
 					}
 					compare(t, got, want)

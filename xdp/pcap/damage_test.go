@@ -31,7 +31,7 @@ func wantDamage(t *testing.T, file []byte, n int, offset int64, words string) {
 	if !strings.Contains(err.Error(), words) {
 		t.Errorf("error %q does not say %q", err, words)
 	}
-	if more, again := drain(s, 64); len(more) != 0 || again != err {
+	if more, again := drain(s, 64); len(more) != 0 || !errors.Is(again, err) {
 		t.Errorf("then %d segments and %v", len(more), again)
 	}
 }
@@ -60,7 +60,7 @@ func checkCuts(t *testing.T, file []byte, ends []int, perRecord []int) {
 				wantDamage(t, file[:cut], want, int64(ends[whole-1]), "cut off after")
 				return
 			}
-			if got, err := drain(open(t, file[:cut]), 3); err != io.EOF || len(got) != want {
+			if got, err := drain(open(t, file[:cut]), 3); !errors.Is(err, io.EOF) || len(got) != want {
 				t.Errorf("%d segments and %v, want %d and the end", len(got), err, want)
 			}
 		})
@@ -184,7 +184,7 @@ func TestLargestPacket(t *testing.T) {
 	ng, _ := ngOf(binary.LittleEndian, packets)
 	for _, file := range [][]byte{classic, ng} {
 		got, err := drain(open(t, file), 64)
-		if err != io.EOF {
+		if !errors.Is(err, io.EOF) {
 			t.Fatal(err)
 		}
 		compare(t, got, wantSegments(t, packets, 1))
@@ -286,7 +286,7 @@ func TestNGUnsupportedLinkTypes(t *testing.T) {
 	n.enhanced(0, 1, ethernet(0x0800, tcpIPv4(1, 0)), 54)
 
 	s := open(t, n.b)
-	if got, err := drain(s, 4); err != io.EOF || len(got) != 1 {
+	if got, err := drain(s, 4); !errors.Is(err, io.EOF) || len(got) != 1 {
 		t.Errorf("%d segments and %v", len(got), err)
 	}
 	if c := s.Counts(); c.Packets != 3 || c.UnsupportedLink != 2 || c.Untimed != 1 {

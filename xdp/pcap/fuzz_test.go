@@ -84,7 +84,7 @@ func checkError(t *testing.T, err error) {
 		format  *pcap.FormatError
 		link    *pcap.LinkTypeError
 	)
-	if err != io.EOF && !errors.As(err, &damaged) && !errors.As(err, &format) && !errors.As(err, &link) {
+	if !errors.Is(err, io.EOF) && !errors.As(err, &damaged) && !errors.As(err, &format) && !errors.As(err, &link) {
 		t.Fatalf("an error of no kind: %v", err)
 	}
 }

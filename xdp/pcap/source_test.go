@@ -6,15 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/finwait/finwait/flowtable/segment"
 	"github.com/finwait/finwait/xdp/pcap"
@@ -105,7 +101,7 @@ func TestClassic(t *testing.T) {
 				file, _ := c.write(packets)
 				s := open(t, file)
 				got, err := drain(s, 64)
-				if err != io.EOF {
+				if !errors.Is(err, io.EOF) {
 					t.Fatal(err)
 				}
 				compare(t, got, wantSegments(t, packets, c.unit))
@@ -145,7 +141,7 @@ func TestLinkTypes(t *testing.T) {
 		c.link = link
 		file, _ := c.write([]packet{{octets: octets}})
 		got, err := drain(open(t, file), 1)
-		if err != io.EOF || len(got) != 1 || got[0].Seq != 1 {
+		if !errors.Is(err, io.EOF) || len(got) != 1 || got[0].Seq != 1 {
 			t.Errorf("link type %d: %v and %+v", link, err, got)
 		}
 	}
@@ -158,7 +154,7 @@ func TestNG(t *testing.T) {
 			file, _ := ngOf(o, packets)
 			s := open(t, file)
 			got, err := drain(s, 64)
-			if err != io.EOF {
+			if !errors.Is(err, io.EOF) {
 				t.Fatal(err)
 			}
 			compare(t, got, wantSegments(t, packets, 1))
@@ -171,7 +167,7 @@ func TestNGEveryBlock(t *testing.T) {
 	file, _ := everyBlock()
 	s := open(t, file)
 	got, err := drain(s, 64)
-	if err != io.EOF {
+	if !errors.Is(err, io.EOF) {
 		t.Fatal(err)
 	}
 	type brief struct {
@@ -206,7 +202,7 @@ func TestNGSimpleSnapped(t *testing.T) {
 	n.simple(ethernet(0x0800, tcpIPv4(1, 900))[:54], 954)
 	n.simple(ethernet(0x0800, tcpIPv4(2, 900))[:54], 954)
 	got, err := drain(open(t, n.b), 8)
-	if err != io.EOF || len(got) != 2 {
+	if !errors.Is(err, io.EOF) || len(got) != 2 {
 		t.Fatalf("%v and %d segments", err, len(got))
 	}
 	if got[1].Payload != 900 || got[1].WireLength != 954 || got[1].At != 0 {
@@ -270,7 +266,7 @@ func TestNGTime(t *testing.T) {
 				}
 				return
 			}
-			if err != io.EOF || len(got) != 1 || got[0].At != c.want {
+			if !errors.Is(err, io.EOF) || len(got) != 1 || got[0].At != c.want {
 				t.Fatalf("%v and %+v, want at %d", err, got, c.want)
 			}
 		})
@@ -289,7 +285,7 @@ func TestGzip(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := open(t, file)
 			got, err := drain(s, 64)
-			if err != io.EOF {
+			if !errors.Is(err, io.EOF) {
 				t.Fatal(err)
 			}
 			compare(t, got, wantSegments(t, packets, 1))
@@ -315,7 +311,7 @@ func TestReaders(t *testing.T) {
 					t.Fatal(err)
 				}
 				got, err := drain(s, 64)
-				if err != io.EOF {
+				if !errors.Is(err, io.EOF) {
 					t.Fatal(err)
 				}
 				compare(t, got, wantSegments(t, packets, 1))
@@ -330,7 +326,7 @@ func TestBatchSizes(t *testing.T) {
 	file, _ := classicNano(binary.LittleEndian).write(packets)
 	for _, size := range []int{1, 2, 255, 256, 257, 4096} {
 		got, err := drain(open(t, file), size)
-		if err != io.EOF {
+		if !errors.Is(err, io.EOF) {
 			t.Fatal(err)
 		}
 		compare(t, got, wantSegments(t, packets, 1))
@@ -338,127 +334,6 @@ func TestBatchSizes(t *testing.T) {
 	if n, err := open(t, file).Receive(nil, 0); n != 0 || err != nil {
 		t.Errorf("%d and %v for an empty batch", n, err)
 	}
-}
-
-func TestOpen(t *testing.T) {
-	dir := t.TempDir()
-	packets := frames(40)
-	file, _ := classicNano(binary.LittleEndian).write(packets)
-	path := filepath.Join(dir, "x.pcap")
-	if err := os.WriteFile(path, file, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	s, err := pcap.Open(path, testIndex)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := drain(s, 64)
-	if err != io.EOF {
-		t.Fatal(err)
-	}
-	compare(t, got, wantSegments(t, packets, 1))
-	if read, size := s.Progress(); read != int64(len(file)) || size != read {
-		t.Errorf("progress %d of %d, want all of %d", read, size, len(file))
-	}
-	if s.Name() != path {
-		t.Errorf("name %q", s.Name())
-	}
-	for range 2 {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	}
-
-	if _, err := pcap.Open(filepath.Join(dir, "none"), 0); !errors.Is(err, os.ErrNotExist) || strings.Count(err.Error(), dir) != 1 {
-		t.Errorf("missing file: %v", err)
-	}
-	if _, err := pcap.Open(dir, 0); err == nil || !strings.Contains(err.Error(), "directory") {
-		t.Errorf("directory: %v", err)
-	}
-}
-
-func TestStandardInput(t *testing.T) {
-	packets := frames(40)
-	file, _ := classicNano(binary.LittleEndian).write(packets)
-	path := filepath.Join(t.TempDir(), "x.pcap")
-	if err := os.WriteFile(path, gzipped(t, file), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	in, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	before := os.Stdin
-	os.Stdin = in
-	t.Cleanup(func() { os.Stdin = before; _ = in.Close() })
-
-	s, err := pcap.Open(pcap.StandardInput, testIndex)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := drain(s, 64)
-	if err != io.EOF {
-		t.Fatal(err)
-	}
-	compare(t, got, wantSegments(t, packets, 1))
-	if err := s.Close(); err != nil {
-		t.Error(err)
-	}
-	if _, err := in.Stat(); err != nil {
-		t.Errorf("standard input was closed: %v", err)
-	}
-}
-
-// A pipe whose writer is silent, or stopped within a packet, holds nobody up,
-// and what it wrote so far is delivered.
-func TestSilentPipe(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "fifo")
-	if err := unix.Mkfifo(path, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	packets := frames(2)
-	file, ends := classicNano(binary.LittleEndian).write(packets)
-	writer := make(chan *os.File, 1)
-	go func() {
-		w, err := os.OpenFile(path, os.O_WRONLY, 0)
-		if err != nil {
-			t.Error(err)
-		} else if _, err := w.Write(file[:ends[0]]); err != nil {
-			t.Error(err)
-		}
-		writer <- w
-	}()
-	s, err := pcap.Open(path, testIndex)
-	w := <-writer
-	if err != nil || w == nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = s.Close() }()
-	batch := make([]*segment.Segment, 8)
-	receive := func(want int, wantErr error) {
-		t.Helper()
-		if n, err := s.Receive(batch, 5*time.Millisecond); n != want || err != wantErr {
-			t.Fatalf("%d and %v, want %d and %v", n, err, want, wantErr)
-		}
-	}
-	write := func(octets []byte) {
-		t.Helper()
-		if _, err := w.Write(octets); err != nil {
-			t.Fatal(err)
-		}
-	}
-
-	receive(0, nil)
-	write(file[ends[0] : ends[1]+20])
-	receive(1, nil)
-	receive(0, nil)
-	write(file[ends[1]+20:])
-	receive(1, nil)
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	receive(0, io.EOF)
-	receive(0, io.EOF)
 }
 
 // A long stretch without TCP does not keep Receive from returning.
@@ -476,7 +351,7 @@ func TestWaitWithoutTCP(t *testing.T) {
 		if n != 0 {
 			t.Fatalf("%d segments", n)
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
@@ -544,7 +419,7 @@ func BenchmarkReceive(b *testing.B) {
 			for b.Loop() {
 				s := open(b, c.file)
 				for {
-					if _, err := s.Receive(batch, time.Second); err == io.EOF {
+					if _, err := s.Receive(batch, time.Second); errors.Is(err, io.EOF) {
 						break
 					} else if err != nil {
 						b.Fatal(err)
