@@ -1,0 +1,325 @@
+package worker
+
+import (
+	"cmp"
+	"context"
+	"io"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/finwait/finwait/flowtable"
+	"github.com/finwait/finwait/flowtable/segment"
+)
+
+// script is a source that delivers prepared segments from one reused buffer,
+// as a socket does, and then ends.
+type script struct {
+	segments []segment.Segment
+	lent     [batchSize]segment.Segment
+	lost     uint64
+	team     *Team // whose hand-over rings it does not fill
+}
+
+func (s *script) Receive(batch []*segment.Segment, _ time.Duration) (int, error) {
+	if s.team != nil && s.team.underWay() > handoverSize/2 {
+		return 0, nil
+	}
+	if len(s.segments) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(s.lent[:], s.segments[:min(len(s.segments), len(batch), 1+len(s.segments)%batchSize)])
+	for i := range n {
+		batch[i] = &s.lent[i]
+	}
+	s.segments = s.segments[n:]
+	return n, nil
+}
+
+func (s *script) Lost() (uint64, error) { return s.lost, nil }
+
+// underWay is the segments handed over and not yet taken.
+func (t *Team) underWay() int {
+	n := 0
+	for _, w := range t.workers {
+		n += int(w.stats.HandedOver.Load()) - int(w.stats.HandoverLost.Load()) - int(w.stats.TakenOver.Load())
+	}
+	return n
+}
+
+// conversation appends an orderly connection: handshake, data, four waves.
+func conversation(to []segment.Segment, n int, start int64) []segment.Segment {
+	client, server := [16]byte{10: 0xff, 11: 0xff, 12: 10, 13: byte(n >> 16), 14: byte(n >> 8), 15: byte(n)}, [16]byte{10: 0xff, 11: 0xff, 12: 192, 15: 1}
+	at := start
+	add := func(fromClient bool, flags uint8, seq, ack, payload uint32) {
+		s := segment.Segment{At: at, Src: client, Dst: server, SrcPort: 40000, DstPort: 443, Seq: seq, Ack: ack,
+			Octets: 40 + payload, Payload: payload, TCPFlags: flags}
+		if !fromClient {
+			s.Src, s.Dst, s.SrcPort, s.DstPort = server, client, 443, 40000
+		}
+		to = append(to, s)
+		at += 1000
+	}
+	const c, s = 1000, 5000
+	add(true, segment.SYN, c, 0, 0)
+	add(false, segment.SYN|segment.ACK, s, c+1, 0)
+	add(true, segment.ACK, c+1, s+1, 0)
+	add(true, segment.ACK|segment.PSH, c+1, s+1, 100)
+	add(false, segment.ACK|segment.PSH, s+1, c+101, 200)
+	add(true, segment.ACK|segment.FIN, c+101, s+201, 0)
+	add(false, segment.ACK, s+201, c+102, 0)
+	add(false, segment.ACK|segment.FIN, s+201, c+102, 0)
+	add(true, segment.ACK, c+102, s+202, 0)
+	return to
+}
+
+func newTable(t testing.TB, h segment.Hasher, ring *flowtable.Ring, flows uint32) *flowtable.Table {
+	t.Helper()
+	table, err := flowtable.New(flowtable.Config{MaxFlows: flows, Timeouts: flowtable.LiveTimeouts(), Records: ring}, h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := table.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return table
+}
+
+// run lets a team follow sources to their ends and returns all records,
+// in an order of their own.
+func run(t *testing.T, sources []Source, clock func() int64) ([]flowtable.Record, *Team) {
+	t.Helper()
+	h := segment.NewHasher()
+	var (
+		members []Member
+		rings   []*flowtable.Ring
+		tables  []*flowtable.Table
+	)
+	for _, s := range sources {
+		ring := flowtable.NewRing(1<<12, true)
+		table := newTable(t, h, ring, 1<<13)
+		members = append(members, Member{Source: s, Table: table, Ring: ring, CPU: -1})
+		rings, tables = append(rings, ring), append(tables, table)
+	}
+	team, err := NewTeam(members, h, clock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range sources {
+		s.(*script).team = team
+	}
+	var wait sync.WaitGroup
+	for _, w := range team.Workers() {
+		wait.Go(func() {
+			if err := w.Run(context.Background()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	var records []flowtable.Record
+	Publish(rings, func(r []flowtable.Record) { records = append(records, r...) })
+	wait.Wait()
+	for i := range records {
+		records[i].Serial = 0
+	}
+	slices.SortFunc(records, func(a, b flowtable.Record) int {
+		return cmp.Or(slices.Compare(a.Client.Address[:], b.Client.Address[:]), cmp.Compare(a.StartAt, b.StartAt))
+	})
+	return records, team
+}
+
+// Both directions of a connection arrive on queues of their own, and on
+// others than their owner's: the records are those of a single worker.
+func TestTeamFollowsAcrossQueues(t *testing.T) {
+	const connections = 2000
+	var whole []segment.Segment
+	split := make([]*script, 3)
+	for i := range split {
+		split[i] = &script{}
+	}
+	for n := range connections {
+		one := conversation(nil, n, int64(n)*10)
+		whole = append(whole, one...)
+		for _, s := range one {
+			queue := (n + int(s.SrcPort)) % len(split)
+			split[queue].segments = append(split[queue].segments, s)
+		}
+	}
+	slices.SortStableFunc(whole, func(a, b segment.Segment) int { return cmp.Compare(a.At, b.At) })
+	still := func() int64 { return connections * 20 }
+	want, _ := run(t, []Source{&script{segments: whole}}, still)
+	got, team := run(t, []Source{split[0], split[1], split[2]}, still)
+	if len(want) != connections || len(got) != connections {
+		t.Fatalf("%d and %d records of %d connections", len(want), len(got), connections)
+	}
+	var handed, taken, lost uint64
+	for _, w := range team.Workers() {
+		handed += w.Stats().HandedOver.Load()
+		taken += w.Stats().TakenOver.Load()
+		lost += w.Stats().HandoverLost.Load()
+	}
+	if handed == 0 || handed != taken || lost != 0 {
+		t.Errorf("%d segments handed over, %d taken, %d lost", handed, taken, lost)
+	}
+	for i := range want {
+		g := got[i]
+		if g.Client.Octets != want[i].Client.Octets || g.Server.Payload != want[i].Server.Payload || !g.Complete {
+			t.Fatalf("record %d: got %+v, want %+v", i, g, want[i])
+		}
+	}
+}
+
+// The owner of a connection gets its segments in the order of each queue:
+// with symmetric queues the records are equal in every field.
+func TestTeamEqualsSingleWorker(t *testing.T) {
+	var whole []segment.Segment
+	split := []*script{{}, {}}
+	for n := range 1000 {
+		one := conversation(nil, n, int64(n)*10)
+		whole = append(whole, one...)
+		split[n%2].segments = append(split[n%2].segments, one...)
+	}
+	still := func() int64 { return 1e5 }
+	want, _ := run(t, []Source{&script{segments: whole}}, still)
+	got, _ := run(t, []Source{split[0], split[1]}, still)
+	if !reflect.DeepEqual(got, want) {
+		t.Fatalf("records of two workers differ from those of one: %d and %d", len(got), len(want))
+	}
+}
+
+// A source that lost segments makes the records of what was open lossy.
+func TestLossIsEvidence(t *testing.T) {
+	s := &script{segments: conversation(nil, 1, 10), lost: 3}
+	records, team := run(t, []Source{s}, func() int64 { return 20000 })
+	if len(records) != 1 || records[0].Evidence != flowtable.Lossy {
+		t.Fatalf("%d records, evidence %v", len(records), records[0].Evidence)
+	}
+	if n := team.Workers()[0].Stats().Lost.Load(); n != 3 {
+		t.Errorf("%d lost segments in the ledger, the source says 3", n)
+	}
+}
+
+// circle is a source without end: connections over and over, from memory laid
+// out as a socket's.
+type circle struct {
+	segments []segment.Segment
+	at       int
+	now      int64
+}
+
+func (c *circle) Receive(batch []*segment.Segment, _ time.Duration) (int, error) {
+	for i := range batch {
+		s := &c.segments[c.at]
+		c.now += 1000
+		s.At = c.now
+		if s.TCPFlags == segment.SYN {
+			s.Seq += 1 << 20 // another connection on the tuple
+		}
+		batch[i] = s
+		c.at = (c.at + 1) % len(c.segments)
+	}
+	return len(batch), nil
+}
+
+// From the segments of a source to the published record nothing allocates:
+// connections open, close, linger, expire and are written.
+func TestNoAllocation(t *testing.T) {
+	c := &circle{}
+	for n := range 500 {
+		c.segments = conversation(c.segments, n, 0)
+	}
+	h := segment.NewHasher()
+	ring := flowtable.NewRing(1<<12, false)
+	table := newTable(t, h, ring, 1<<12)
+	team, err := NewTeam([]Member{{Source: c, Table: table, Ring: ring, CPU: -1}, {Source: &script{}, Table: newTable(t, h, ring, 16), Ring: ring, CPU: -1}},
+		h, func() int64 { return c.now })
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := team.Workers()[0]
+	published := 0
+	turn := func() {
+		for range 100 {
+			if err := w.turn(0); err != nil {
+				t.Fatal(err)
+			}
+			team.Workers()[1].takeOver()
+			records, _ := ring.Read()
+			published += len(records)
+			ring.Release(len(records))
+		}
+	}
+	turn()
+	if n := testing.AllocsPerRun(20, turn); n != 0 {
+		t.Errorf("%v allocations per 6400 segments", n)
+	}
+	if published < 5000 || w.Stats().HandedOver.Load() == 0 {
+		t.Errorf("%d records published, %d segments handed over: the path was not walked", published, w.Stats().HandedOver.Load())
+	}
+}
+
+func TestHandoverRing(t *testing.T) {
+	h := newHandover()
+	const total = 200_000
+	go func() {
+		for i := uint64(0); i < total; {
+			if h.push(&segment.Segment{Seq: uint32(i)}, i) {
+				i++
+			} else {
+				time.Sleep(time.Microsecond)
+			}
+		}
+	}()
+	for want := uint64(0); want < total; {
+		segments, hashes := h.peek()
+		n := len(segments)
+		if n > 1 {
+			n = 1 + rand.IntN(n)
+		}
+		for i := range n {
+			if hashes[i] != want || segments[i].Seq != uint32(want) {
+				t.Fatalf("segment %d came as %d", want, hashes[i])
+			}
+			want++
+		}
+		h.release(n)
+	}
+	for h.push(&segment.Segment{}, 0) {
+	}
+	if segments, _ := h.peek(); len(segments) == 0 || h.tail.Load()-h.head.Load() != handoverSize {
+		t.Error("a full ring does not hold what it says")
+	}
+}
+
+func TestReplayerKeepsConnectionsOverFiles(t *testing.T) {
+	h := segment.NewHasher()
+	ring := flowtable.NewRing(64, false)
+	table, err := flowtable.New(flowtable.Config{MaxFlows: 64, Timeouts: flowtable.ReplayTimeouts(), Records: ring}, h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = table.Close() }()
+	one := conversation(nil, 1, 1e12)
+	r := NewReplayer(table, h)
+	for _, part := range [][]segment.Segment{one[:4], one[4:], conversation(nil, 1, 5)} {
+		if err := r.Run(context.Background(), &script{segments: part}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.Close()
+	records, _ := ring.Read()
+	if len(records) != 2 {
+		t.Fatalf("%d records of a connection in two files and of an older capture", len(records))
+	}
+	if r := &records[0]; r.Client.Packets != 5 || r.CloseKind != flowtable.FourWay || r.EndReason != flowtable.EndClosed {
+		t.Errorf("first record: %+v", r)
+	}
+	if r := &records[1]; r.StartAt != 5 || r.Reused {
+		t.Errorf("a capture that begins before the last one ended: %+v", r)
+	}
+}
