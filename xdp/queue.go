@@ -23,6 +23,7 @@ type Queue struct {
 	socket    *socket
 	held      []uint64 // UMEM addresses of the segments last handed out
 	malformed atomic.Uint64
+	gone      error // sticky: the kernel tells it once
 	event     int
 	poll      [2]unix.PollFd
 	timeout   unix.Timespec
@@ -126,7 +127,8 @@ func (q *Queue) take(batch []*segment.Segment) int {
 func (q *Queue) await(wait time.Duration) error {
 	q.timeout = unix.NsecToTimespec(wait.Nanoseconds())
 	q.poll[0].Revents, q.poll[1].Revents = 0, 0
-	if _, err := unix.Ppoll(q.poll[:], &q.timeout, nil); err != nil {
+	ready, err := unix.Ppoll(q.poll[:], &q.timeout, nil)
+	if err != nil {
 		if errors.Is(err, unix.EINTR) {
 			return nil
 		}
@@ -135,12 +137,15 @@ func (q *Queue) await(wait time.Duration) error {
 	if q.poll[1].Revents&unix.POLLIN != 0 {
 		_, _ = unix.Read(q.event, q.drain[:])
 	}
-	if q.poll[0].Revents&(unix.POLLERR|unix.POLLHUP|unix.POLLNVAL) != 0 {
-		if err := q.socket.lastError(); err != nil {
-			return fmt.Errorf("queue %d of interface %q: %w: the interface is gone", q.index, q.name, err)
-		}
+	if ready > 0 || q.gone != nil {
+		return q.gone
 	}
-	return nil
+	// A socket whose interface is gone polls as if nothing came
+	// (xsk_check_common in net/xdp/xsk.c): its pending error tells.
+	if err := q.socket.lastError(); err != nil {
+		q.gone = fmt.Errorf("queue %d of interface %q: %w: the interface is gone", q.index, q.name, err)
+	}
+	return q.gone
 }
 
 func (q *Queue) close() error {
