@@ -18,7 +18,7 @@ func linger(aborter Party) func(context.Context, *stage) ([]Expectation, error) 
 			return nil, err
 		}
 		defer c.Close()
-		if err := c.exchange(aborter, requestOctets, answerOctets); err != nil {
+		if err := c.exchange(ctx, aborter, requestOctets, answerOctets); err != nil {
 			return nil, err
 		}
 		aborting, other := c.ends(aborter)
@@ -44,7 +44,7 @@ func unread(aborter Party) func(context.Context, *stage) ([]Expectation, error) 
 			return nil, err
 		}
 		defer c.Close()
-		if err := c.exchange(aborter, requestOctets, answerOctets); err != nil {
+		if err := c.exchange(ctx, aborter, requestOctets, answerOctets); err != nil {
 			return nil, err
 		}
 		closing, other := c.ends(aborter)
@@ -75,7 +75,7 @@ func unreadAfterFIN(ctx context.Context, s *stage) ([]Expectation, error) {
 		return nil, err
 	}
 	defer c.Close()
-	if err := c.exchange(ClientParty, requestOctets, answerOctets); err != nil {
+	if err := c.exchange(ctx, ClientParty, requestOctets, answerOctets); err != nil {
 		return nil, err
 	}
 	t, err := c.beginClose(ClientParty)
@@ -109,7 +109,7 @@ func dataAfterClose(ctx context.Context, s *stage) ([]Expectation, error) {
 		return nil, err
 	}
 	defer c.Close()
-	if err := c.exchange(ClientParty, requestOctets, answerOctets); err != nil {
+	if err := c.exchange(ctx, ClientParty, requestOctets, answerOctets); err != nil {
 		return nil, err
 	}
 	if err := c.client.Close(); err != nil {

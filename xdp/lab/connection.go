@@ -15,6 +15,10 @@ const (
 	// listenPort is where the server listens, and closedPort where it does not.
 	listenPort = 7000
 	closedPort = 7009
+	// settle is what the tap's copies are given to arrive in its queues, which
+	// one CPU may serve later than another. A tap with one queue has them in
+	// order in any case.
+	settle = 3 * time.Millisecond
 	// playTimeout ends a play that is stuck; none takes a tenth of it.
 	playTimeout = 30 * time.Second
 )
@@ -143,10 +147,10 @@ func (c *connection) ends(first Party) (one, other *end) {
 	return c.server, c.client
 }
 
-// exchange lets one end send a number of octets and the other answer. The
-// answer acknowledges all that came before it, so that afterwards neither its
-// sender nor anybody's data is owed an ACK by it.
-func (c *connection) exchange(first Party, request, answer int) error {
+// exchange lets one end send a number of octets and the other answer, and all
+// of it settle. The answer acknowledges what came before it, so that afterwards
+// its sender has no ACK left to send.
+func (c *connection) exchange(ctx context.Context, first Party, request, answer int) error {
 	asking, answering := c.ends(first)
 	answered := make(chan error, 1)
 	go func() {
@@ -164,7 +168,10 @@ func (c *connection) exchange(first Party, request, answer int) error {
 		asking.SetDeadline(time.Now())
 		answering.SetDeadline(time.Now())
 	}
-	return errors.Join(err, <-answered)
+	if err = errors.Join(err, <-answered); err != nil {
+		return err
+	}
+	return sleep(ctx, settle)
 }
 
 // expect begins the expectation of this connection.

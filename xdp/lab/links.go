@@ -102,7 +102,9 @@ func (n *Network) makeHub(Config) error {
 }
 
 // joinEnds makes a veth pair for every end. All have as many queues as the
-// tap: the bridge keeps a frame on the queue it came in on.
+// tap: the bridge keeps a frame on the queue it came in on. The tap joins last,
+// since a bridge floods to its youngest port first: its copy is queued before
+// anybody can react to the frame.
 func (n *Network) joinEnds(config Config) error {
 	bridge, err := n.hub.LinkByName(hubInterface)
 	if err != nil {
@@ -167,7 +169,7 @@ func (n *Network) prepareEnds(Config) error {
 		}
 		for i := range families {
 			f := &families[i]
-			if err := settle(handle, end.name, f, end.address(f), end.neighbours(f)); err != nil {
+			if err := furnish(handle, end.name, f, end.address(f), end.neighbours(f)); err != nil {
 				return err
 			}
 		}
@@ -175,8 +177,8 @@ func (n *Network) prepareEnds(Config) error {
 	return nil
 }
 
-// settle gives an interface its address and neighbours in one family.
-func settle(handle *netlink.Handle, name string, f *family, own netip.Addr, neighbours map[netip.Addr]net.HardwareAddr) error {
+// furnish gives an interface its address and neighbours in one family.
+func furnish(handle *netlink.Handle, name string, f *family, own netip.Addr, neighbours map[netip.Addr]net.HardwareAddr) error {
 	link, err := handle.LinkByName(name)
 	if err != nil {
 		return fmt.Errorf("find interface %q: %w", name, err)
