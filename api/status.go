@@ -31,7 +31,7 @@ type TableStatus struct {
 // Totals are sums since the start.
 type Totals struct {
 	Packets  uint64 `json:"packets" doc:"TCP segments counted"`
-	Octets   uint64 `json:"octets" doc:"IP octets counted"`
+	Octets   uint64 `json:"octets" doc:"Octets of all frames that arrived"`
 	Segments uint64 `json:"segments" doc:"Control segments handed to the workers"`
 	Records  uint64 `json:"records" doc:"Records published"`
 }

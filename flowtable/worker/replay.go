@@ -15,6 +15,10 @@ import (
 // any capture box reorders, less than any timeout.
 const disorder = int64(time.Second)
 
+// sourceWait is how long a slow pipe is waited for before the context is
+// looked at again.
+const sourceWait = 100 * time.Millisecond
+
 // Replayer follows captures, one after the other, in one table. It is used by
 // one goroutine.
 type Replayer struct {
@@ -39,7 +43,7 @@ func (r *Replayer) Run(ctx context.Context, source Source) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		n, err := source.Receive(r.batch[:], 0)
+		n, err := source.Receive(r.batch[:], sourceWait)
 		if n > 0 {
 			if at := r.batch[0].At; first && at < r.table.Now()-disorder {
 				r.table.Flush(flowtable.EndCaptureEnd)

@@ -1,0 +1,287 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"runtime"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+
+	"github.com/finwait/finwait/api"
+	"github.com/finwait/finwait/api/export"
+	"github.com/finwait/finwait/flowtable"
+	"github.com/finwait/finwait/flowtable/segment"
+	"github.com/finwait/finwait/flowtable/worker"
+	"github.com/finwait/finwait/xdp"
+)
+
+const (
+	// recordRing is the records of one worker that may wait for the publisher.
+	recordRing = 1 << 14
+	// clockInterval is how often the wall clock is looked at for a step.
+	clockInterval = 5 * time.Second
+	// sweepInterval is how often kernel entries without an owner are looked
+	// for, and sweepMargin how much longer than any timeout they are idle.
+	sweepInterval = time.Minute
+	sweepMargin   = time.Minute
+)
+
+type applianceConfig struct {
+	tap      xdp.Config
+	maxFlows uint32
+	recent   int
+	timeouts flowtable.Timeouts
+	listener net.Listener
+	report   func(line string) // what the operator should know, when it happens
+}
+
+// appliance is tap, workers, publisher and API in one process.
+type appliance struct {
+	config    applianceConfig
+	tap       *xdp.Tap
+	tables    []*flowtable.Table
+	rings     []*flowtable.Ring // of the tables
+	team      *worker.Team
+	recent    *api.Recent
+	fanout    *export.Fanout
+	clock     api.Clock
+	names     *api.Names
+	startedAt time.Time
+
+	capture   *errgroup.Group // workers
+	stopWork  context.CancelFunc
+	published chan struct{}
+	service   *errgroup.Group // HTTP, clock, sweeper
+	stopServe context.CancelFunc
+	failed    context.Context // done when a part has stopped by itself
+	once      sync.Once
+	stopErr   error
+}
+
+// startAppliance opens the tap in the calling thread's network namespace and
+// starts everything. After an error nothing is left running or changed; the
+// listener stays the caller's then.
+func startAppliance(ctx context.Context, c applianceConfig) (*appliance, error) {
+	tap, err := xdp.Open(c.tap)
+	if err != nil {
+		return nil, err
+	}
+	a := &appliance{config: c, tap: tap, startedAt: time.Now(), published: make(chan struct{})}
+	if err := a.build(); err != nil {
+		return nil, errors.Join(err, a.close())
+	}
+	server, err := api.New(api.Config{Version: version(), History: a.recent, Live: a, Names: a.names, Status: a.status, Health: a.health})
+	if err != nil {
+		return nil, errors.Join(err, a.close())
+	}
+	a.start(ctx, server)
+	return a, nil
+}
+
+// build makes the tables, one per queue, and what they feed.
+func (a *appliance) build() (err error) {
+	hasher := segment.NewHasher()
+	queues := a.tap.Queues()
+	a.setWallClock()
+	a.names = api.NewNames(&a.clock, a.tap.InterfaceName)
+	if a.recent, err = api.NewRecent(a.config.recent, a.names); err != nil {
+		return fmt.Errorf("--recent: %w", err)
+	}
+	a.fanout = export.NewFanout(func(name string, err error) {
+		a.config.report(fmt.Sprintf("warning: %s does not take records: %v", name, err))
+	}, export.Branch{Name: "recent", Sink: a.recent})
+	var members []worker.Member
+	for i, q := range queues {
+		ring := flowtable.NewRing(recordRing, false)
+		table, err := flowtable.New(flowtable.Config{
+			MaxFlows:    share(a.config.maxFlows, len(queues)),
+			Timeouts:    a.config.timeouts,
+			Accounts:    a.tap.Accounts(),
+			Records:     ring,
+			FirstSerial: uint64(i) << 48,
+		}, hasher)
+		if err != nil {
+			return fmt.Errorf("--max-flows: %w", err)
+		}
+		a.tables, a.rings = append(a.tables, table), append(a.rings, ring)
+		members = append(members, worker.Member{Source: q, Table: table, Ring: ring, CPU: cpuOf(i)})
+	}
+	a.team, err = worker.NewTeam(members, hasher, monotonic)
+	return err
+}
+
+// share is one table's part of all connections: the hash deals them out
+// evenly but for a few per cent.
+func share(maxFlows uint32, tables int) uint32 {
+	if tables == 1 {
+		return maxFlows
+	}
+	part := (uint64(maxFlows) + uint64(tables) - 1) / uint64(tables)
+	return uint32(part + part/16 + 64)
+}
+
+// cpuOf is where to pin a worker: workers go round the CPUs that this process
+// may use.
+func cpuOf(i int) int {
+	var set unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &set); err != nil || set.Count() == 0 {
+		return -1
+	}
+	nth := i % set.Count()
+	for cpu := 0; ; cpu++ {
+		if set.IsSet(cpu) {
+			if nth == 0 {
+				return cpu
+			}
+			nth--
+		}
+	}
+}
+
+func (a *appliance) start(ctx context.Context, server *api.Server) {
+	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
+	a.stopWork = stopWork
+	a.capture, a.failed = errgroup.WithContext(work)
+	for _, w := range a.team.Workers() {
+		a.capture.Go(func() error { return w.Run(a.failed) })
+	}
+	go func() {
+		defer close(a.published)
+		worker.Publish(a.rings, func(records []flowtable.Record) { _ = a.fanout.Write(records) })
+	}()
+	serve, stopServe := context.WithCancel(context.WithoutCancel(ctx))
+	a.stopServe = stopServe
+	var serving context.Context
+	a.service, serving = errgroup.WithContext(serve)
+	a.service.Go(func() error {
+		if err := server.Serve(serving, a.config.listener); err != nil {
+			stopWork() // an appliance that cannot be asked is of no use
+			return fmt.Errorf("HTTP API on %s: %w", a.config.listener.Addr(), err)
+		}
+		return nil
+	})
+	a.service.Go(func() error { a.every(serving, clockInterval, a.setWallClock); return nil })
+	if oldest, bounded := a.longestTimeout(); bounded {
+		a.service.Go(func() error {
+			a.every(serving, sweepInterval, func() { a.sweep(oldest + sweepMargin) })
+			return nil
+		})
+	}
+}
+
+func (a *appliance) every(ctx context.Context, interval time.Duration, do func()) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			do()
+		}
+	}
+}
+
+// longestTimeout is after how long an idle connection is over at the latest;
+// false where it may stay for ever.
+func (a *appliance) longestTimeout() (time.Duration, bool) {
+	t := a.config.timeouts
+	if t.Opening == 0 || t.Established == 0 || t.Closing == 0 {
+		return 0, false
+	}
+	return max(t.Opening, t.Established, t.Closing, t.Linger), true
+}
+
+func (a *appliance) sweep(olderThan time.Duration) {
+	if _, err := a.tap.Orphans(olderThan); err != nil {
+		a.config.report(fmt.Sprintf("warning: looking for kernel entries without an owner: %v", err))
+	}
+}
+
+// wait returns when ctx ends, or when a part stops by itself: stop and close
+// then tell why.
+func (a *appliance) wait(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-a.failed.Done():
+	}
+}
+
+// stop ends the capture: open connections are written out, and every record
+// has reached the API, which goes on.
+func (a *appliance) stop() error {
+	a.once.Do(func() {
+		a.stopWork()
+		a.stopErr = a.capture.Wait()
+		<-a.published
+		a.stopErr = errors.Join(a.stopErr, a.fanout.Close())
+	})
+	return a.stopErr
+}
+
+// close ends the API, puts the interfaces back as they were, and gives the
+// memory back. A started appliance must have been stopped.
+func (a *appliance) close() error {
+	var err error
+	if a.service != nil {
+		a.stopServe()
+		err = a.service.Wait()
+	}
+	err = errors.Join(err, a.tap.Close())
+	for _, t := range a.tables {
+		err = errors.Join(err, t.Close())
+	}
+	return err
+}
+
+// Connections implements api.Live over all tables.
+func (a *appliance) Connections(yield func(*flowtable.Record) bool) error {
+	more := true
+	for _, t := range a.tables {
+		if err := t.Connections(func(r *flowtable.Record) bool { more = yield(r); return more }); err != nil || !more {
+			return err
+		}
+	}
+	return nil
+}
+
+// health says why the appliance does not measure, nil where it does.
+func (a *appliance) health() error {
+	select {
+	case <-a.failed.Done():
+		return errors.New("the capture has ended")
+	default:
+		return nil
+	}
+}
+
+// facts say what was reserved and where to ask, one line each.
+func (a *appliance) facts() []string {
+	var memory uint64
+	for _, t := range a.tables {
+		memory += t.Memory()
+	}
+	cpus := make([]int, 0, len(a.tables))
+	for _, w := range a.team.Workers() {
+		cpus = append(cpus, w.CPU())
+	}
+	return []string{
+		fmt.Sprintf("flow tables: %d for %d connections, %d MiB reserved, on CPUs %v of %d", len(a.tables), a.capacity(), memory>>20, cpus, runtime.NumCPU()),
+		fmt.Sprintf("recent records: %d, %d MiB reserved", a.recent.Cap(), a.recent.Cap()*api.RecentRecordSize>>20),
+		fmt.Sprintf("API: http://%s/v1/status (process %d)", a.config.listener.Addr(), os.Getpid()),
+	}
+}
+
+func (a *appliance) capacity() int {
+	n := 0
+	for _, t := range a.tables {
+		n += t.Capacity()
+	}
+	return n
+}

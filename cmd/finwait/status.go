@@ -1,0 +1,90 @@
+package main
+
+import (
+	"github.com/finwait/finwait/api"
+	"github.com/finwait/finwait/flowtable"
+	"github.com/finwait/finwait/flowtable/worker"
+	"github.com/finwait/finwait/xdp"
+)
+
+// Stages of the ledger behind those of xdp, in the order in which a segment
+// and its record meet them.
+const (
+	stageWorker = "worker"
+	stageTable  = "table"
+	stageSink   = "sink"
+)
+
+// status describes the appliance for the API.
+func (a *appliance) status() api.Status {
+	s := api.Status{Version: version(), StartedAt: a.startedAt, Workers: len(a.tables)}
+	for _, i := range a.tap.Interfaces() {
+		s.Interfaces = append(s.Interfaces, api.InterfaceStatus{Name: i.Name, Driver: i.Driver, Mode: i.Mode, Queues: i.Queues})
+	}
+	s.Table.Capacity = uint64(a.capacity())
+	for _, t := range a.tables {
+		s.Table.Connections += uint64(max(t.Stats().Connections.Load(), 0))
+		s.Table.MemoryOctets += t.Memory()
+		s.Totals.Records += t.Stats().Records.Load()
+	}
+	for _, c := range a.tap.Ledger() {
+		s.Ledger = append(s.Ledger, tapEntry(c))
+		if c.Stage == xdp.StageProgram {
+			addTotals(&s.Totals, c)
+		}
+	}
+	for i, w := range a.team.Workers() {
+		s.Totals.Segments += w.Stats().Received.Load()
+		s.Ledger = append(s.Ledger, workerEntries(a.tap.Queues()[i], w.Stats())...)
+		s.Ledger = append(s.Ledger, tableEntries(w.Table().Stats())...)
+	}
+	for _, f := range a.fanout.Failures() {
+		s.Ledger = append(s.Ledger, api.LedgerEntry{Stage: stageSink, Reason: f.Name, Count: f.Records, Loss: true})
+	}
+	return s
+}
+
+// addTotals sums the program's ledger: what it counted or passed was TCP.
+func addTotals(t *api.Totals, c xdp.Count) {
+	switch c.Reason {
+	case "counted", "passed":
+		t.Packets += c.Value
+	case "octets":
+		t.Octets += c.Value
+	}
+}
+
+func tapEntry(c xdp.Count) api.LedgerEntry {
+	e := api.LedgerEntry{Stage: c.Stage, Interface: c.Interface, Reason: c.Reason, Count: c.Value, Loss: c.Loss()}
+	if c.Queue >= 0 {
+		e.Queue = &c.Queue
+	}
+	return e
+}
+
+func workerEntries(q *xdp.Queue, s *worker.Stats) []api.LedgerEntry {
+	queue := q.Index()
+	entry := func(reason string, n uint64, loss bool) api.LedgerEntry {
+		return api.LedgerEntry{Stage: stageWorker, Interface: q.Interface(), Queue: &queue, Reason: reason, Count: n, Loss: loss}
+	}
+	return []api.LedgerEntry{
+		entry("received", s.Received.Load(), false),
+		entry("handed_over", s.HandedOver.Load(), false),
+		entry("taken_over", s.TakenOver.Load(), false),
+		entry("handover_ring_full", s.HandoverLost.Load(), true),
+	}
+}
+
+func tableEntries(s *flowtable.Stats) []api.LedgerEntry {
+	entries := []api.LedgerEntry{
+		{Stage: stageTable, Reason: "late", Count: s.Late.Load()},
+		{Stage: stageTable, Reason: "record_ring_full", Count: s.RecordsLost.Load(), Loss: true},
+		{Stage: stageTable, Reason: "tuple_forgotten", Count: s.TuplesForgotten.Load()},
+		{Stage: stageTable, Reason: "kernel_counters_missing", Count: s.AccountsFailed.Load(), Loss: true},
+	}
+	for class := range s.Evicted {
+		entries = append(entries, api.LedgerEntry{Stage: stageTable, Reason: "evicted_" + flowtable.EvictedNames[class],
+			Count: s.Evicted[class].Load()})
+	}
+	return entries
+}
