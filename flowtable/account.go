@@ -78,13 +78,21 @@ func (c *connection) glean(side uint8, d *segment.Direction) {
 	c.marks |= connTalked
 	c.ends[side].marks |= endSent
 	c.startAt, c.endAt = min(c.startAt, d.FirstAt), max(c.endAt, d.LastAt)
-	if c.marks&(connSYNACK|connEst) != connSYNACK || side != c.client || d.FirstAt < c.synAckAt {
-		return
+	if c.marks&(connSYNACK|connEst) == connSYNACK && side == c.client && d.Marks&segment.DirectionAcked != 0 {
+		c.gleanEstablished(d, c.ends[1-side].isn+1)
 	}
-	// The acknowledgement of a RST proves nothing.
-	reset := c.has(connRST) && d.FirstAt >= c.rstAt
-	if !reset && d.Marks&segment.DirectionAcked != 0 && segment.Covers(d.FirstAck, c.ends[1-side].isn+1) {
+}
+
+// gleanEstablished looks for the client's answer to the SYN-ACK among segments
+// that the kernel counted. The first of them has a time. Where that one
+// overtook the SYN-ACK, a later one answered at a time that is not known.
+func (c *connection) gleanEstablished(d *segment.Direction, end uint32) {
+	switch {
+	case c.has(connRST) && d.FirstAt >= c.rstAt: // the acknowledgement of a RST proves nothing
+	case d.FirstAt > c.synAckAt && segment.Covers(d.FirstAck, end):
 		c.estAt, c.marks = d.FirstAt, c.marks|connEst
+	case d.LastAt > c.synAckAt && segment.Covers(d.MaxAck, end):
+		c.marks |= connEst | connEstUntimed
 	}
 }
 

@@ -77,22 +77,23 @@ type connection struct {
 
 // marks of a connection.
 const (
-	connUsed     = 1 << iota // the slot holds a connection
-	connSYN                  // synAt
-	connSYNACK               // synAckAt, synAckAck
-	connEst                  // estAt
-	connRST                  // rstAt
-	connRSTHigh              // the first RST came from end 1
-	connReset                // it came before both FINs were acknowledged
-	connFIN1                 // initiator
-	connCrossed              // FIN2 did not cover FIN1
-	connThreeWay             // FIN2 was the first to cover FIN1
-	connAnswered             // the first RST was not the first segment of its sender
-	connTalked               // a segment other than SYN and RST was seen
-	connClosed               // closedAt
-	connReused               // reuseAfter
-	connEntry                // there is a kernel entry
-	connLossy                // counts of this very connection were lost
+	connUsed       = 1 << iota // the slot holds a connection
+	connSYN                    // synAt
+	connSYNACK                 // synAckAt, synAckAck
+	connEst                    // estAt, or connEstUntimed
+	connRST                    // rstAt
+	connRSTHigh                // the first RST came from end 1
+	connReset                  // it came before both FINs were acknowledged
+	connFIN1                   // initiator
+	connCrossed                // FIN2 did not cover FIN1
+	connThreeWay               // FIN2 was the first to cover FIN1
+	connAnswered               // the first RST was not the first segment of its sender
+	connTalked                 // a segment other than SYN and RST was seen
+	connClosed                 // closedAt
+	connReused                 // reuseAfter
+	connEntry                  // there is a kernel entry
+	connLossy                  // counts of this very connection were lost
+	connEstUntimed             // established at a time that was not seen
 )
 
 const (

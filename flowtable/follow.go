@@ -104,8 +104,13 @@ func (c *connection) followEstablished(s *segment.Segment, side uint8) {
 	if c.marks&(connSYNACK|connEst) != connSYNACK || side != c.client || s.Is(segment.SYN) {
 		return
 	}
-	if segment.Covers(s.Ack, c.ends[1-side].isn+1) {
-		c.estAt, c.marks = s.At, c.marks|connEst
+	if !segment.Covers(s.Ack, c.ends[1-side].isn+1) {
+		return
+	}
+	c.estAt, c.marks = s.At, c.marks|connEst
+	if s.Marks&segment.NoRoom != 0 || s.Marks&segment.Counted != 0 && s.Own.Packets > 1 {
+		// One that was not passed on may have answered before.
+		c.marks |= connEstUntimed
 	}
 }
 

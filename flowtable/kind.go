@@ -154,7 +154,7 @@ func (c *connection) moments(r *Record) {
 	}
 	see(SYNAt, c.synAt, c.has(connSYN))
 	see(SYNACKAt, c.synAckAt, c.has(connSYNACK))
-	see(EstablishedAt, c.estAt, c.has(connEst))
+	see(EstablishedAt, c.estAt, c.marks&(connEst|connEstUntimed) == connEst)
 	see(RSTAt, c.rstAt, c.has(connRST))
 	if !c.has(connFIN1) {
 		return

@@ -1,0 +1,239 @@
+package flowtable
+
+import (
+	"testing"
+	"time"
+
+	"github.com/finwait/finwait/flowtable/segment"
+)
+
+// liveBench is a table behind a kernel.
+type liveBench struct {
+	*bench
+	*kernel
+	passed int
+}
+
+func newLiveBench(t *testing.T, timeouts Timeouts) *liveBench {
+	k := newKernel(100)
+	return &liveBench{bench: newBench(t, Config{Timeouts: timeouts, Accounts: k}), kernel: k}
+}
+
+func (b *liveBench) play(v conversation, steps ...step) {
+	b.Helper()
+	for _, st := range steps {
+		g := v.segment(st)
+		b.Advance(g.At)
+		if b.see(g) {
+			b.passed++
+			b.feed(g)
+		}
+		b.check()
+	}
+}
+
+// TestHalfTheSequenceSpace: with 3 GiB between the handshake and the FIN, the
+// handshake's acknowledgement must not seem to cover it.
+func TestHalfTheSequenceSpace(t *testing.T) {
+	const chunk = 1 << 28
+	for _, slices := range []bool{false, true} {
+		timeouts := LiveTimeouts()
+		if slices {
+			timeouts.Active = 2 * time.Second
+		}
+		b := newLiveBench(t, timeouts)
+		v := between(40000, 443)
+		b.play(v, opened[:3]...)
+		sent := uint32(1)
+		for i := range int64(12) {
+			b.play(v, step{1000 + i*1000, s, fPA, sent, 1, chunk}, step{1001 + i*1000, c, fA, 1, sent + chunk, 0})
+			sent += chunk
+		}
+		b.play(v, step{20000, s, fFA, sent, 1, 0})
+		r := b.live()
+		b.same("after the FIN", story(&r), "half_closed server ESTABLISHED/FIN-WAIT-1 syn:0 syn_ack:1 est:2 fin1:20000")
+		b.play(v, step{20001, c, fA, 1, sent + 1, 0}, step{20002, c, fFA, 1, sent + 1, 0}, step{20003, s, fA, sent + 1, 2, 0})
+		b.Flush(EndShutdown)
+		last := &b.records[len(b.records)-1]
+		b.same("closed", story(last), "four_way server CLOSED/TIME-WAIT complete syn:0 syn_ack:1 est:2 fin1:20000 ack1:20001 fin2:20002 ack2:20003")
+		var packets, payload uint64
+		for i := range b.records {
+			packets, payload = packets+b.records[i].Server.Packets, payload+b.records[i].Server.Payload
+		}
+		if payload != 12*chunk || packets != 15 {
+			t.Errorf("the server sent %d octets in %d packets, not %d in 15", payload, packets, 12*chunk)
+		}
+		if slices == (len(b.records) == 1) {
+			t.Errorf("%d records", len(b.records))
+		}
+	}
+}
+
+// TestSliceKeepsEntry: a slice between a FIN and its ACK does not make the
+// kernel forget what it waits for.
+func TestSliceKeepsEntry(t *testing.T) {
+	timeouts := LiveTimeouts()
+	timeouts.Active = 10 * time.Second
+	b := newLiveBench(t, timeouts)
+	v := between(40000, 443)
+	b.play(v, after(opened, step{9000, c, fFA, 11, 21, 0}, step{12000, c, fFA, 11, 21, 0})...)
+	if len(b.records) != 1 || b.records[0].EndReason != EndActiveTimeout || b.took != 0 {
+		t.Fatalf("%d records, %d entries deleted", len(b.records), b.took)
+	}
+	b.play(v, step{12001, s, fPA, 21, 11, 5}, step{12002, s, fA, 26, 12, 0}, step{12003, s, fFA, 26, 12, 0}, step{12004, c, fA, 12, 27, 0})
+	b.advance(20 * time.Second)
+	r := &b.records[1]
+	b.same("closed", story(r), "four_way client TIME-WAIT/CLOSED complete syn:0 syn_ack:1 est:2 fin1:9000 ack1:12002 fin2:12003 ack2:12004")
+	b.same("counts", counts(&b.records[0])+", "+counts(r), "4/10/0/0 2/20/0/0, 2/0/0/1 3/5/0/0")
+	if r.Slice != 1 || r.HalfClosePayload != 5 || r.Evidence != Full {
+		t.Errorf("slice %d, half close payload %d, evidence %v", r.Slice, r.HalfClosePayload, r.Evidence)
+	}
+}
+
+// TestDataKeepsAlive: data that only the kernel saw holds a connection.
+func TestDataKeepsAlive(t *testing.T) {
+	b := newLiveBench(t, LiveTimeouts())
+	v := between(40000, 443)
+	b.play(v, opened[:3]...)
+	for minute := range int64(20) {
+		b.play(v, step{1000 + minute*60000, c, fPA, 1 + uint32(minute), 1, 1})
+	}
+	if len(b.records) != 0 || b.passed != 3 {
+		t.Fatalf("%d records, %d segments passed", len(b.records), b.passed)
+	}
+	b.advance(26 * time.Minute)
+	r := b.one()
+	if r.EndReason != EndIdleTimeout || r.EndAt != (1000+19*60000)*ms || r.Client.Packets != 22 || r.Client.Payload != 20 {
+		t.Errorf("%v at %d ms: %s", r.EndReason, r.EndAt/ms, counts(r))
+	}
+	if len(b.entries) != 0 {
+		t.Error("the kernel entry is left over")
+	}
+}
+
+// TestDeafKernel: nothing ends on a guess while the kernel cannot be asked,
+// and what was not read is said to be missing.
+func TestDeafKernel(t *testing.T) {
+	b := newLiveBench(t, LiveTimeouts())
+	v := between(40000, 443)
+	b.play(v, opened...)
+	b.deaf = true
+	b.advance(20 * time.Minute)
+	if len(b.records) != 0 || b.Stats().AccountsFailed.Load() == 0 {
+		t.Fatalf("%d records, %d failures", len(b.records), b.Stats().AccountsFailed.Load())
+	}
+	if err := b.Connections(func(*Record) bool { return true }); err == nil {
+		t.Error("a view without counters is no error")
+	}
+	failed := b.Stats().AccountsFailed.Load()
+	b.Flush(EndShutdown)
+	if r := b.one(); r.Evidence != Lossy || r.Client.Packets != 1 {
+		t.Errorf("evidence %v, counts %s", r.Evidence, counts(r))
+	}
+	if got := b.Stats().AccountsFailed.Load() - failed; got != 1 {
+		t.Errorf("one entry that was not read counts as %d", got)
+	}
+}
+
+func TestDeafKernelRecovers(t *testing.T) {
+	b := newLiveBench(t, LiveTimeouts())
+	b.play(between(40000, 443), opened...)
+	b.deaf = true
+	b.advance(20 * time.Minute)
+	b.deaf = false
+	b.advance(21 * time.Minute)
+	if r := b.one(); r.EndReason != EndIdleTimeout || r.Client.Packets != 3 || r.Evidence != Full {
+		t.Errorf("%v, evidence %v, %s", r.EndReason, r.Evidence, counts(r))
+	}
+}
+
+// TestEntryLost: somebody else deleted the entry, before or after a slice.
+func TestEntryLost(t *testing.T) {
+	timeouts := LiveTimeouts()
+	timeouts.Active = 10 * time.Second
+	v := between(40000, 443)
+	for _, again := range []bool{false, true} {
+		b := newLiveBench(t, timeouts)
+		b.play(v, opened...)
+		b.advance(11 * time.Second)
+		clear(b.entries)
+		if again {
+			b.play(v, step{12000, c, fPA, 11, 21, 5})
+		}
+		b.Flush(EndShutdown)
+		r := &b.records[1]
+		want := "0/0/0/0 0/0/0/0"
+		if again {
+			want = "0/5/0/0 0/0/0/0"
+		}
+		if got := counts(r); r.Evidence != Lossy || got[len(got)-8:] != want[len(want)-8:] || r.Client.Packets > 1 || r.Client.Octets > 65 {
+			t.Errorf("evidence %v, counts %s", r.Evidence, got)
+		}
+	}
+}
+
+// TestStray: an entry that a late segment made is deleted, and not the one of
+// a new connection on the tuple.
+func TestStray(t *testing.T) {
+	b := newLiveBench(t, LiveTimeouts())
+	v := between(40000, 443)
+	b.play(v, after(opened, step{5, c, fFA, 11, 21, 0}, step{6, s, fFA, 21, 12, 0}, step{7, c, fA, 12, 22, 0})...)
+	b.advance(5 * time.Second)
+	if b.one(); len(b.entries) != 0 {
+		t.Fatal("the entry is left over")
+	}
+	b.play(v, step{6000, c, fA, 12, 22, 0})
+	if len(b.entries) != 1 {
+		t.Fatal("the late segment made no entry")
+	}
+	b.advance(7 * time.Second)
+	if len(b.entries) != 0 || b.Stats().Late.Load() != 1 {
+		t.Fatalf("%d entries, %d late", len(b.entries), b.Stats().Late.Load())
+	}
+
+	// The kernel is ahead: it saw the whole handshake before the table did.
+	late, syn := v.segment(step{8000, c, fA, 12, 22, 0}), v.segment(step{8001, c, fS, 70000, 0, 0})
+	synAck, ack := v.segment(step{8001, s, fSA, 80000, 70001, 0}), v.segment(step{8001, c, fA, 70001, 80001, 0})
+	late.At = 8001 * ms
+	for _, g := range []*segment.Segment{late, syn, synAck, ack} {
+		if !b.see(g) {
+			t.Fatal("a segment was not passed on")
+		}
+	}
+	b.Advance(8001 * ms)
+	b.feed(late, syn, synAck, ack)
+	b.advance(9 * time.Second)
+	b.play(v, step{9001, c, fR, 70001, 0, 0})
+	b.Flush(EndShutdown)
+	if got := counts(&b.records[1]); got != "3/0/0/0 1/0/0/0" || b.records[1].Evidence != Full {
+		t.Errorf("counts of the new connection are %s, evidence %v", got, b.records[1].Evidence)
+	}
+}
+
+// TestAnswerOvertakes: the ACK that opens the entry is seen before the
+// SYN-ACK, and the handshake is complete at a time that is not known.
+func TestAnswerOvertakes(t *testing.T) {
+	b := newLiveBench(t, LiveTimeouts())
+	v := between(40000, 443)
+	b.play(v, step{0, c, fS, 0, 0, 0}, step{1, c, fA, 1, 1, 0}, step{2, s, fSA, 0, 1, 0}, step{3, c, fPA, 1, 1, 10}, step{4, s, fPA, 1, 11, 20},
+		step{500, c, fFA, 11, 21, 0}, step{501, s, fFA, 21, 12, 0}, step{502, c, fA, 12, 22, 0})
+	b.Flush(EndShutdown)
+	b.same("closed", story(b.one()), "three_way client TIME-WAIT/CLOSED complete syn:0 syn_ack:2 fin1:500 ack1:501 fin2:501 ack2:502")
+	b.same("counts", counts(b.one()), "5/10/0/0 3/20/0/0")
+}
+
+// TestFullKernel: where the kernel has no room, control segments are counted
+// here and the record says that others are missing.
+func TestFullKernel(t *testing.T) {
+	b := newLiveBench(t, LiveTimeouts())
+	b.room = 0
+	v := between(40000, 443)
+	b.play(v, after(opened, step{5, c, fFA, 11, 21, 0}, step{6, s, fFA, 21, 12, 0}, step{7, c, fA, 12, 22, 0})...)
+	b.Flush(EndShutdown)
+	r := b.one()
+	b.same("closed", story(r), "three_way client FIN-WAIT-2/LAST-ACK syn:0 syn_ack:1 fin1:5 ack1:6 fin2:6")
+	b.same("counts", counts(r), "2/10/0/0 2/20/0/0")
+	if r.Evidence != Lossy {
+		t.Errorf("evidence is %v", r.Evidence)
+	}
+}
