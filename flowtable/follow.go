@@ -87,7 +87,10 @@ func (c *connection) followSYN(s *segment.Segment, side uint8) {
 	case !s.Is(segment.ACK):
 		if !c.has(connSYN) {
 			c.synAt, c.marks = s.At, c.marks|connSYN
-			c.client, c.oriented = side, BySYN
+			// A SYN-ACK that overtook its SYN has told the client already.
+			if c.oriented != BySYNACK || c.client != side {
+				c.client, c.oriented = side, BySYN
+			}
 		}
 	case !c.has(connSYNACK):
 		if c.oriented > BySYNACK {

@@ -21,7 +21,7 @@ func TestOrientation(t *testing.T) {
 		{"SYN with ECN", high, []step{{0, c, fS | segment.ECE | segment.CWR, 0, 0, 0}}, BySYN, 40000},
 		{"SYN with FIN", high, []step{{0, c, fS | fF, 0, 0, 0}}, BySYN, 40000},
 		{"SYN-ACK first", high, []step{{0, s, fSA, 0, 1, 0}}, BySYNACK, 40000},
-		{"SYN-ACK before its SYN", high, []step{{0, s, fSA, 0, 1, 0}, {1, c, fS, 0, 0, 0}}, BySYN, 40000},
+		{"SYN-ACK before its SYN", high, []step{{0, s, fSA, 0, 1, 0}, {1, c, fS, 0, 0, 0}}, BySYNACK, 40000},
 		{"ACK before the SYN-ACK", high, []step{{0, s, fA, 1, 1, 0}, {1, s, fSA, 0, 1, 0}}, BySYNACK, 40000},
 		{"midway, from the server", web, []step{{0, s, fA, 1, 1, 0}}, ByPort, 40000},
 		{"midway, from the client", web, []step{{0, c, fA, 1, 1, 0}}, ByPort, 40000},
