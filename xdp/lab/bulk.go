@@ -12,7 +12,7 @@ func bulk(ctx context.Context, s *stage) ([]Expectation, error) {
 		return nil, err
 	}
 	defer c.Close()
-	if err := c.exchange(ctx, ClientParty, bulkOctets, answerOctets); err != nil {
+	if err := c.exchange(ctx, ClientParty, bulkOctets); err != nil {
 		return nil, err
 	}
 	if err := c.closeInOrder(ctx, ClientParty, 0); err != nil {

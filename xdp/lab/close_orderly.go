@@ -92,14 +92,14 @@ func inOrder(initiator Party) func(context.Context, *stage) ([]Expectation, erro
 			return nil, err
 		}
 		defer c.Close()
-		if err := c.exchange(ctx, initiator, requestOctets, answerOctets); err != nil {
+		if err := c.exchange(ctx, initiator, requestOctets); err != nil {
 			return nil, err
 		}
 		if err := c.closeInOrder(ctx, initiator, 0); err != nil {
 			return nil, err
 		}
 		e := c.expect(initiator, kindFourWay)
-		e.payload(by(initiator, requestOctets, answerOctets))
+		e.spoken(initiator, answerOctets)
 		e.HalfClosePayload = new(uint64(0))
 		return []Expectation{e}, nil
 	}
@@ -135,14 +135,14 @@ func atOnce(initiator Party) func(context.Context, *stage) ([]Expectation, error
 			return nil, err
 		}
 		e := c.expect(initiator, kinds...)
-		e.payload(by(initiator, requestOctets, answerOctets))
+		e.spoken(initiator, answerOctets)
 		e.HalfClosePayload = new(uint64(0))
 		return []Expectation{e}, nil
 	}
 }
 
 func (c *connection) exchangeAndCloseAtOnce(ctx context.Context, initiator Party) ([]string, error) {
-	if err := c.exchange(ctx, initiator, requestOctets, answerOctets); err != nil {
+	if err := c.exchange(ctx, initiator, requestOctets); err != nil {
 		return nil, err
 	}
 	t, err := c.beginClose(initiator)
@@ -162,7 +162,7 @@ func closeWait(ctx context.Context, s *stage) ([]Expectation, error) {
 		return nil, err
 	}
 	defer c.Close()
-	if err := c.exchange(ctx, ClientParty, requestOctets, answerOctets); err != nil {
+	if err := c.exchange(ctx, ClientParty, requestOctets); err != nil {
 		return nil, err
 	}
 	if err := c.closeInOrder(ctx, ClientParty, closeWaitTime); err != nil {
@@ -185,7 +185,7 @@ func halfClose(ctx context.Context, s *stage) ([]Expectation, error) {
 		return nil, err
 	}
 	defer c.Close()
-	if err := c.exchange(ctx, ClientParty, requestOctets, answerOctets); err != nil {
+	if err := c.exchange(ctx, ClientParty, requestOctets); err != nil {
 		return nil, err
 	}
 	t, err := c.beginClose(ClientParty)
@@ -224,7 +224,7 @@ func orphan(ctx context.Context, s *stage) ([]Expectation, error) {
 		return nil, err
 	}
 	defer c.Close()
-	if err := c.exchange(ctx, ClientParty, requestOctets, answerOctets); err != nil {
+	if err := c.exchange(ctx, ClientParty, requestOctets); err != nil {
 		return nil, err
 	}
 	before, err := c.server.sent()

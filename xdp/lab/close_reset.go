@@ -18,7 +18,7 @@ func linger(aborter Party) func(context.Context, *stage) ([]Expectation, error) 
 			return nil, err
 		}
 		defer c.Close()
-		if err := c.exchange(ctx, aborter, requestOctets, answerOctets); err != nil {
+		if err := c.exchange(ctx, aborter, requestOctets); err != nil {
 			return nil, err
 		}
 		aborting, other := c.ends(aborter)
@@ -30,7 +30,7 @@ func linger(aborter Party) func(context.Context, *stage) ([]Expectation, error) 
 		}
 		e := c.expect(aborter, kindReset)
 		e.RSTBy = aborter
-		e.payload(by(aborter, requestOctets, answerOctets))
+		e.spoken(aborter, answerOctets)
 		return []Expectation{e}, nil
 	}
 }
@@ -44,7 +44,7 @@ func unread(aborter Party) func(context.Context, *stage) ([]Expectation, error) 
 			return nil, err
 		}
 		defer c.Close()
-		if err := c.exchange(ctx, aborter, requestOctets, answerOctets); err != nil {
+		if err := c.exchange(ctx, aborter, requestOctets); err != nil {
 			return nil, err
 		}
 		closing, other := c.ends(aborter)
@@ -62,7 +62,7 @@ func unread(aborter Party) func(context.Context, *stage) ([]Expectation, error) 
 		}
 		e := c.expect(aborter, kindReset)
 		e.RSTBy = aborter
-		e.payload(by(aborter, requestOctets, answerOctets+unreadOctets))
+		e.spoken(aborter, answerOctets+unreadOctets)
 		return []Expectation{e}, nil
 	}
 }
@@ -75,7 +75,7 @@ func unreadAfterFIN(ctx context.Context, s *stage) ([]Expectation, error) {
 		return nil, err
 	}
 	defer c.Close()
-	if err := c.exchange(ctx, ClientParty, requestOctets, answerOctets); err != nil {
+	if err := c.exchange(ctx, ClientParty, requestOctets); err != nil {
 		return nil, err
 	}
 	t, err := c.beginClose(ClientParty)
@@ -109,7 +109,7 @@ func dataAfterClose(ctx context.Context, s *stage) ([]Expectation, error) {
 		return nil, err
 	}
 	defer c.Close()
-	if err := c.exchange(ctx, ClientParty, requestOctets, answerOctets); err != nil {
+	if err := c.exchange(ctx, ClientParty, requestOctets); err != nil {
 		return nil, err
 	}
 	if err := c.client.Close(); err != nil {

@@ -139,7 +139,7 @@ func TestParseFlows(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := flows[0]
-	if f.Tuple.String() != "[2001:2::1]:1 > [2001:2::2]:2" || f.Encapsulation != "qinq" || f.StartAt.Nanosecond() != 6 ||
+	if f.String() != "[2001:2::1]:1 > [2001:2::2]:2" || f.Encapsulation != "qinq" || f.StartAt.Nanosecond() != 6 ||
 		f.RSTBy != Nobody || f.ClientPackets != nil || *f.ReuseAfterNS != 7 || *f.HalfClosePayload != 1<<64-1 {
 		t.Errorf("flow %+v", f)
 	}

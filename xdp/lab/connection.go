@@ -99,19 +99,17 @@ func (s *stage) connect(ctx context.Context, t Tuple) (*connection, error) {
 		return nil, err
 	}
 	c := &connection{Tuple: t, client: &end{client, ClientParty}, server: &end{server, ServerParty}, startedNS: started}
-	c.release = context.AfterFunc(ctx, func() {
-		client.SetDeadline(time.Now())
-		server.SetDeadline(time.Now())
-	})
+	c.release = context.AfterFunc(ctx, func() { wake(client, server) })
 	return c, nil
 }
 
 // accept takes the connection of one client from the listener, and closes
 // those whose client gave up.
 func (s *stage) accept(ctx context.Context, client netip.AddrPort) (*net.TCPConn, error) {
-	deadline, _ := ctx.Deadline()
-	s.listener.SetDeadline(deadline)
-	stop := context.AfterFunc(ctx, func() { s.listener.SetDeadline(time.Now()) })
+	if err := s.listener.SetDeadline(time.Time{}); err != nil {
+		return nil, fmt.Errorf("accept %s: %w", client, err)
+	}
+	stop := context.AfterFunc(ctx, func() { wake(s.listener) })
 	defer stop()
 	for {
 		conn, err := s.listener.AcceptTCP()
@@ -122,6 +120,13 @@ func (s *stage) accept(ctx context.Context, client netip.AddrPort) (*net.TCPConn
 			return conn, nil
 		}
 		conn.Close()
+	}
+}
+
+// wake ends whatever a goroutine waits for on a socket.
+func wake(sockets ...interface{ SetDeadline(time.Time) error }) {
+	for _, socket := range sockets {
+		_ = socket.SetDeadline(time.Now()) // a closed socket has woken everybody
 	}
 }
 
@@ -147,26 +152,25 @@ func (c *connection) ends(first Party) (one, other *end) {
 	return c.server, c.client
 }
 
-// exchange lets one end send a number of octets and the other answer, and all
-// of it settle. The answer acknowledges what came before it, so that afterwards
+// exchange lets one end send a request of so many octets and the other answer,
+// and all of it settle. The answer acknowledges what came before it, so that afterwards
 // its sender has no ACK left to send.
-func (c *connection) exchange(ctx context.Context, first Party, request, answer int) error {
+func (c *connection) exchange(ctx context.Context, first Party, requestOctets int) error {
 	asking, answering := c.ends(first)
 	answered := make(chan error, 1)
 	go func() {
-		err := answering.receive(request)
+		err := answering.receive(requestOctets)
 		if err == nil {
-			err = answering.send(answer)
+			err = answering.send(answerOctets)
 		}
 		answered <- err
 	}()
-	err := asking.send(request)
+	err := asking.send(requestOctets)
 	if err == nil {
-		err = asking.receive(answer)
+		err = asking.receive(answerOctets)
 	}
 	if err != nil {
-		asking.SetDeadline(time.Now())
-		answering.SetDeadline(time.Now())
+		wake(asking, answering)
 	}
 	if err = errors.Join(err, <-answered); err != nil {
 		return err

@@ -78,10 +78,12 @@ func (e *Expectation) payload(client, server int) {
 	e.ClientPayload, e.ServerPayload = new(uint64(client)), new(uint64(server))
 }
 
-// by assigns an octet count to each of two ends by the roles they played.
-func by(first Party, ofFirst, ofSecond int) (client, server int) {
+// spoken states the octets of payload after an exchange: one side's request,
+// and all that the other has sent.
+func (e *Expectation) spoken(first Party, bySecond int) {
 	if first == ClientParty {
-		return ofFirst, ofSecond
+		e.payload(requestOctets, bySecond)
+	} else {
+		e.payload(bySecond, requestOctets)
 	}
-	return ofSecond, ofFirst
 }

@@ -63,9 +63,13 @@ func serialize(t *testing.T, c *crafted) []byte {
 		}
 		network, stack = ip, append(stack, ip)
 	}
-	tcp.SetNetworkLayerForChecksum(network)
+	if err := tcp.SetNetworkLayerForChecksum(network); err != nil {
+		t.Fatal(err)
+	}
 	text := make([]byte, c.payload)
-	filler{}.Read(text)
+	if _, err := (filler{}).Read(text); err != nil {
+		t.Fatal(err)
+	}
 	buffer := gopacket.NewSerializeBuffer()
 	options := gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}
 	if err := gopacket.SerializeLayers(buffer, options, append(stack, tcp, gopacket.Payload(text))...); err != nil {

@@ -166,13 +166,13 @@ func TestBuildRejects(t *testing.T) {
 func TestBuildUndoesItself(t *testing.T) {
 	requireRoot(t)
 	wrong := errors.New("wrong")
+	var inodes []uint32
 	for name, last := range map[string]func(*Network, Config) error{
-		"error": func(*Network, Config) error { return wrong },
-		"panic": func(*Network, Config) error { panic(wrong) },
+		"error": func(n *Network, _ Config) error { inodes = inodesOf(t, n); return wrong },
+		"panic": func(n *Network, _ Config) error { inodes = inodesOf(t, n); panic(wrong) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			var inodes []uint32
-			note := func(n *Network, _ Config) error { inodes = inodesOf(t, n); return nil }
+			inodes = nil
 			network := &Network{}
 			func() {
 				defer func() {
@@ -180,7 +180,7 @@ func TestBuildUndoesItself(t *testing.T) {
 						t.Errorf("recovered %v", recovered)
 					}
 				}()
-				err := network.build(Config{TapQueues: 1}, (*Network).makeNamespaces, note, (*Network).makeHub, (*Network).joinEnds, last)
+				err := network.build(Config{TapQueues: 1}, (*Network).makeNamespaces, (*Network).makeHub, (*Network).joinEnds, last)
 				if !errors.Is(err, wrong) {
 					t.Errorf("error %v, expected %q", err, wrong)
 				}
@@ -211,8 +211,8 @@ func TestDoRestoresTheThread(t *testing.T) {
 		t.Fatal(err)
 	}
 	func() {
-		defer func() { recover() }()
-		network.Do(Server, func() error { panic("out") })
+		defer func() { _ = recover() }()
+		_ = network.Do(Server, func() error { panic("out") })
 	}()
 	for _, holder := range holders(t, inodes) {
 		if strings.Contains(holder, "/task/") {
@@ -254,7 +254,7 @@ func TestNetworkDiesWithItsProcess(t *testing.T) {
 	if err := command.Process.Signal(unix.SIGKILL); err != nil {
 		t.Error(err)
 	}
-	command.Wait() // it was killed, and says so
+	_ = command.Wait() // it was killed, and says so
 	if readErr != nil || scanErr != nil {
 		t.Fatalf("the process said %q (%v, %v)", line, readErr, scanErr)
 	}

@@ -41,7 +41,7 @@ func serverClosesFirst(ctx context.Context, s *stage, t Tuple) (Expectation, err
 		return Expectation{}, err
 	}
 	e := c.expect(ServerParty, kinds...)
-	e.payload(by(ServerParty, requestOctets, answerOctets))
+	e.spoken(ServerParty, answerOctets)
 	e.HalfClosePayload = new(uint64(0))
 	return e, nil
 }

@@ -32,7 +32,8 @@ type statesStateChange struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	statesMapChanges         = "changes"
-	statesProgReportState    = "report_state"
+	statesProgReportFirst    = "report_first"
+	statesProgReportSecond   = "report_second"
 	statesVarFollowed        = "followed"
 	statesVarLost            = "lost"
 	statesVarStateChangeType = "state_change_type"
@@ -80,7 +81,8 @@ type statesSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type statesProgramSpecs struct {
-	ReportState *ebpf.ProgramSpec `ebpf:"report_state"`
+	ReportFirst  *ebpf.ProgramSpec `ebpf:"report_first"`
+	ReportSecond *ebpf.ProgramSpec `ebpf:"report_second"`
 }
 
 // statesMapSpecs contains maps before they are loaded into the kernel.
@@ -141,12 +143,14 @@ type statesVariables struct {
 //
 // It can be passed to loadStatesObjects or ebpf.CollectionSpec.LoadAndAssign.
 type statesPrograms struct {
-	ReportState *ebpf.Program `ebpf:"report_state"`
+	ReportFirst  *ebpf.Program `ebpf:"report_first"`
+	ReportSecond *ebpf.Program `ebpf:"report_second"`
 }
 
 func (p *statesPrograms) Close() error {
 	return _StatesClose(
-		p.ReportState,
+		p.ReportFirst,
+		p.ReportSecond,
 	)
 }
 

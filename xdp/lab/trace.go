@@ -70,7 +70,7 @@ type Event struct {
 // by the time that it is reported CLOSED.
 type Trace struct {
 	objects    statesObjects
-	attached   link.Link
+	attached   []link.Link
 	reader     *ringbuf.Reader
 	namespace  map[uint32]Namespace
 	wallOffset int64
@@ -80,19 +80,27 @@ type Trace struct {
 
 	mu     sync.Mutex
 	events []Event
+	told   map[change]bool
 	err    error
+}
+
+// change is what a socket does once in its life. Two programs report it, and
+// at least one of them does (bpf/states.c); the first report is kept.
+type change struct {
+	cookie   uint64
+	old, new SocketState
 }
 
 // Trace begins to listen. It ends with Close, or with ctx. It needs root and
 // a kernel with BTF.
 func (n *Network) Trace(ctx context.Context) (*Trace, error) {
-	t := &Trace{namespace: map[uint32]Namespace{}, done: make(chan struct{})}
+	t := &Trace{namespace: map[uint32]Namespace{}, told: map[change]bool{}, done: make(chan struct{})}
 	if err := t.open(n); err != nil {
 		return nil, fmt.Errorf("trace socket states: %w", errors.Join(err, t.release()))
 	}
 	t.wallOffset = time.Now().UnixNano() - monotonic()
 	go t.collect()
-	context.AfterFunc(ctx, func() { t.Close() })
+	context.AfterFunc(ctx, func() { _ = t.Close() }) // the next Close tells
 	return t, nil
 }
 
@@ -114,15 +122,14 @@ func (t *Trace) Wall(atNS int64) time.Time { return time.Unix(0, atNS+t.wallOffs
 // error where reports were lost, and may be called more than once.
 func (t *Trace) Close() error {
 	t.closing.Do(func() {
-		t.attached.Close()
-		t.reader.Flush()
+		err := errors.Join(t.detach(), t.reader.Flush())
 		<-t.done
 		var lost uint64
-		err := t.objects.Lost.Get(&lost)
+		err = errors.Join(err, t.err, t.objects.Lost.Get(&lost))
 		if lost > 0 {
-			err = fmt.Errorf("%d reports found no room in the ring", lost)
+			err = errors.Join(err, fmt.Errorf("%d reports found no room in the ring", lost))
 		}
-		if err = errors.Join(t.err, err, t.release()); err != nil {
+		if err = errors.Join(err, t.release()); err != nil {
 			t.closeErr = fmt.Errorf("trace socket states: %w", err)
 		}
 	})
@@ -145,24 +152,34 @@ func (t *Trace) open(n *Network) error {
 		return err
 	}
 	if err := spec.LoadAndAssign(&t.objects, nil); err != nil {
-		var refused *ebpf.VerifierError
-		if errors.As(err, &refused) {
-			return fmt.Errorf("load program (needs Linux 5.12 or newer): %+v", refused)
-		}
-		return fmt.Errorf("load program (needs root, and a kernel with BTF): %w", err)
+		return fmt.Errorf("load program (needs root, and Linux 5.12 or newer with BTF): %w", err)
 	}
 	if t.reader, err = ringbuf.NewReader(t.objects.Changes); err != nil {
 		return fmt.Errorf("open ring: %w", err)
 	}
-	if t.attached, err = link.AttachTracing(link.TracingOptions{Program: t.objects.ReportState}); err != nil {
-		return fmt.Errorf("attach to %q: %w", "inet_sock_set_state", err)
+	for _, program := range []*ebpf.Program{t.objects.ReportFirst, t.objects.ReportSecond} {
+		attached, err := link.AttachTracing(link.TracingOptions{Program: program})
+		if err != nil {
+			return fmt.Errorf("attach to %q: %w", "inet_sock_set_state", err)
+		}
+		t.attached = append(t.attached, attached)
 	}
 	return nil
 }
 
+// detach ends the reports. It may be called again.
+func (t *Trace) detach() error {
+	var problems []error
+	for _, attached := range t.attached {
+		problems = append(problems, attached.Close())
+	}
+	t.attached = nil
+	return errors.Join(problems...)
+}
+
 // release frees what open made, all of it or a part.
 func (t *Trace) release() error {
-	var problems []error
+	problems := []error{t.detach()}
 	if t.reader != nil {
 		problems = append(problems, t.reader.Close())
 	}
@@ -190,17 +207,21 @@ func (t *Trace) collect() {
 	}
 }
 
-func (t *Trace) add(change *statesStateChange) {
+func (t *Trace) add(report *statesStateChange) {
 	event := Event{
-		AtNS:   int64(change.At),
-		In:     t.namespace[change.Netns],
-		Cookie: change.Cookie,
-		Local:  netip.AddrPortFrom(netip.AddrFrom16(change.Local).Unmap(), change.LocalPort),
-		Remote: netip.AddrPortFrom(netip.AddrFrom16(change.Remote).Unmap(), change.RemotePort),
-		Old:    SocketState(change.OldState),
-		New:    SocketState(change.NewState),
+		AtNS:   int64(report.At),
+		In:     t.namespace[report.Netns],
+		Cookie: report.Cookie,
+		Local:  netip.AddrPortFrom(netip.AddrFrom16(report.Local).Unmap(), report.LocalPort),
+		Remote: netip.AddrPortFrom(netip.AddrFrom16(report.Remote).Unmap(), report.RemotePort),
+		Old:    SocketState(report.OldState),
+		New:    SocketState(report.NewState),
 	}
+	once := change{event.Cookie, event.Old, event.New}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.events = append(t.events, event)
+	if !t.told[once] {
+		t.told[once] = true
+		t.events = append(t.events, event)
+	}
 }

@@ -25,7 +25,9 @@ func TestTrafficIsWhatTheTapSees(t *testing.T) {
 			}
 			report := Compare(expected, verdict(sightings))
 			var table strings.Builder
-			report.WriteTable(&table)
+			if err := report.WriteTable(&table); err != nil {
+				t.Error(err)
+			}
 			t.Logf("%d segments\n%s", len(sightings), &table)
 			if !report.OK() {
 				t.Error("the lab did not do what it says")

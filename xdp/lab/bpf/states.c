@@ -109,8 +109,7 @@ static __always_inline void copy_ipv6(__u8 *to, const struct in6_addr *from)
 	bpf_probe_read_kernel(to, 16, from);
 }
 
-SEC("tp_btf/inet_sock_set_state")
-int BPF_PROG(report_state, struct sock *sk, int old_state, int new_state)
+static __always_inline void report(struct sock *sk, int old_state, int new_state)
 {
 	struct sock_common *common = &sk->__sk_common;
 	__u32 netns = common->skc_net.net->ns.inum;
@@ -118,14 +117,14 @@ int BPF_PROG(report_state, struct sock *sk, int old_state, int new_state)
 	__be16 remote_port;
 
 	if (netns != followed[0] && netns != followed[1])
-		return 0;
+		return;
 	if (sk->sk_protocol != IPPROTO_TCP)
-		return 0;
+		return;
 
 	change = bpf_ringbuf_reserve(&changes, sizeof(*change), 0);
 	if (!change) {
 		__sync_fetch_and_add(&lost, 1);
-		return 0;
+		return;
 	}
 	change->at = bpf_ktime_get_ns();
 	change->cookie = bpf_get_socket_cookie(sk);
@@ -144,6 +143,25 @@ int BPF_PROG(report_state, struct sock *sk, int old_state, int new_state)
 	change->new_state = new_state;
 	__builtin_memset(change->unused, 0, sizeof(change->unused));
 	bpf_ringbuf_submit(change, 0);
+}
+
+/* The kernel does not run a tracing program on a CPU that is already running
+ * it. Where an interrupt finds it at work in a system call and goes on to the
+ * TCP timers, the changes of state that those make would go untold. So there
+ * are two programs, one after the other: one interrupt finds at most one of
+ * them at work, the other tells. Whoever reads drops the doubles.
+ */
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(report_first, struct sock *sk, int old_state, int new_state)
+{
+	report(sk, old_state, new_state);
+	return 0;
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(report_second, struct sock *sk, int old_state, int new_state)
+{
+	report(sk, old_state, new_state);
 	return 0;
 }
 
