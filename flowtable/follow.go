@@ -12,6 +12,13 @@ func (c *connection) begin(s *segment.Segment, key *segment.Key, side uint8) {
 	c.client, c.oriented = orient(s, side)
 }
 
+// reuse notes that the tuple of a new connection closed before.
+func (c *connection) reuse(s *segment.Segment, closedAt int64) {
+	if !s.Is(segment.ACK) {
+		c.reuseAfter, c.marks = s.At-closedAt, c.marks|connReused
+	}
+}
+
 // orient tells the client's end from the first segment.
 func orient(s *segment.Segment, side uint8) (client uint8, by OrientedBy) {
 	switch {

@@ -230,48 +230,49 @@ func (t *Table) segment(s *segment.Segment, key *segment.Key, side uint8, hash u
 		t.finish(slot, hash, reason)
 		slot = 0
 	}
-	if slot == 0 {
-		if slot = t.open(s, key, side, hash); slot == 0 {
+	var closedAt int64
+	fresh, known := slot == 0, false
+	if fresh {
+		if closedAt, known = t.tuples.recall(hash, s.At); known && !s.Is(segment.SYN) {
+			t.late(s, key)
 			return
 		}
+		slot = t.open(hash)
 	}
 	c := &t.slots[slot]
 	c.guard.begin()
+	if fresh {
+		c.begin(s, key, side)
+		c.serial = t.serial
+		t.serial++
+	}
+	if known {
+		c.reuse(s, closedAt)
+		t.tuples.forget(hash)
+	}
 	c.follow(s, side)
 	c.guard.done()
-	if class := c.currentClass(); class != c.class {
-		t.unlink(slot)
+	if class := c.currentClass(); fresh || class != c.class {
+		if !fresh {
+			t.unlink(slot)
+		}
 		c.class = class
 		t.link(slot, t.deadline(c))
 	}
 }
 
-// open begins a connection, or says 0 where the segment begins none.
-func (t *Table) open(s *segment.Segment, key *segment.Key, side uint8, hash uint64) uint32 {
-	closedAt, known := t.tuples.recall(hash, s.At)
-	if known && !s.Is(segment.SYN) {
-		t.stats.Late.Add(1)
-		if s.Marks&segment.HasEntry != 0 {
-			t.stray(key)
-		}
-		return 0
+// late counts a segment of a connection that is over.
+func (t *Table) late(s *segment.Segment, key *segment.Key) {
+	t.stats.Late.Add(1)
+	if s.Marks&segment.HasEntry != 0 {
+		t.stray(key)
 	}
+}
+
+// open finds a slot for a new connection.
+func (t *Table) open(hash uint64) uint32 {
 	slot := t.take()
-	c := &t.slots[slot]
-	c.guard.begin()
-	c.begin(s, key, side)
-	c.serial = t.serial
-	if known && s.TCPFlags&(segment.SYN|segment.ACK) == segment.SYN {
-		c.reuseAfter, c.marks = s.At-closedAt, c.marks|connReused
-	}
-	c.guard.done()
-	if known {
-		t.tuples.forget(hash)
-	}
-	t.serial++
 	t.index.insert(hash, slot)
-	c.class = c.currentClass()
-	t.link(slot, t.deadline(c))
 	t.stats.Opened.Add(1)
 	t.stats.Connections.Add(1)
 	return slot
