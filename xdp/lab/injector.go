@@ -13,8 +13,8 @@ import (
 	"github.com/finwait/finwait/flowtable/segment"
 )
 
-// craftedGap keeps crafted segments in order on their way through the hub,
-// whose queues are by hash and so differ for the two directions.
+// craftedGap keeps crafted segments in order on their way to the tap, whose
+// queues are chosen by hash and so differ for the two directions.
 const craftedGap = time.Millisecond
 
 // injector sends crafted frames out of the client's interface. Their

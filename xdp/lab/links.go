@@ -101,28 +101,35 @@ func (n *Network) makeHub(Config) error {
 	return n.up(Hub, n.hub, hubInterface)
 }
 
-// joinEnds makes a veth pair for every end. All have as many queues as the
-// tap: the bridge keeps a frame on the queue it came in on. The tap joins last,
-// since a bridge floods to its youngest port first: its copy is queued before
-// anybody can react to the frame.
+// joinEnds makes a veth pair for every end. Only the tap's has more than one
+// queue: a frame that left another pair by its second queue would keep that
+// number as a mark, and the bridge hand it to the first of the next. So the
+// queue is chosen on the way to the tap, by the hash of the sender's socket.
+// The tap joins last, since a bridge floods to its youngest port first: its
+// copy is queued before anybody can react to the frame.
 func (n *Network) joinEnds(config Config) error {
 	bridge, err := n.hub.LinkByName(hubInterface)
 	if err != nil {
 		return fmt.Errorf("find bridge %q: %w", hubInterface, err)
 	}
 	for _, end := range []struct {
-		in   Namespace
-		name string
-		mac  net.HardwareAddr
-	}{{Client, clientInterface, clientMAC}, {Server, serverInterface, serverMAC}, {Tap, TapInterface, nil}} {
+		in     Namespace
+		name   string
+		mac    net.HardwareAddr
+		queues int
+	}{
+		{Client, clientInterface, clientMAC, 1},
+		{Server, serverInterface, serverMAC, 1},
+		{Tap, TapInterface, nil, config.TapQueues},
+	} {
 		attrs := netlink.NewLinkAttrs()
 		attrs.Name = "to-" + end.name
-		attrs.NumTxQueues, attrs.NumRxQueues = config.TapQueues, config.TapQueues
+		attrs.NumTxQueues, attrs.NumRxQueues = end.queues, end.queues
 		attrs.MasterIndex = bridge.Attrs().Index
 		pair := netlink.NewVeth(attrs)
 		pair.PeerName, pair.PeerHardwareAddr = end.name, end.mac
 		pair.PeerNamespace = netlink.NsFd(n.namespace[end.in].Fd())
-		pair.PeerNumTxQueues, pair.PeerNumRxQueues = uint32(config.TapQueues), uint32(config.TapQueues)
+		pair.PeerNumTxQueues, pair.PeerNumRxQueues = uint32(end.queues), uint32(end.queues)
 		if err := n.hub.LinkAdd(pair); err != nil {
 			return fmt.Errorf("add veth pair %q, %q: %w", attrs.Name, end.name, err)
 		}
