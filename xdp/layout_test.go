@@ -105,6 +105,7 @@ func TestEnums(t *testing.T) {
 		},
 		"layer": {
 			"LAYER_NONE": uint64(segment.NoLayer), "LAYER_VLAN": uint64(segment.LayerVLAN), "LAYER_QINQ": uint64(segment.LayerQinQ),
+			"LAYER_PPPOE": uint64(segment.LayerPPPoE),
 		},
 		"outcome": {
 			"OUTCOME_TCP": uint64(segment.TCP), "OUTCOME_NOT_IP": uint64(segment.NotIP), "OUTCOME_NOT_TCP": uint64(segment.NotTCP),

@@ -1,6 +1,7 @@
 package xdp
 
 import (
+	"encoding/binary"
 	"errors"
 	"io"
 	"math/rand/v2"
@@ -60,6 +61,14 @@ func changed(f []byte, at int, octets ...byte) []byte {
 	return f
 }
 
+// session wraps the packet of an untagged frame in PPPoE.
+func session(f []byte, protocol uint16) []byte {
+	wrapped := append([]byte(nil), f[:12]...)
+	wrapped = append(wrapped, 0x88, 0x64, 0x11, 0, 0x12, 0x34)
+	wrapped = binary.BigEndian.AppendUint16(wrapped, uint16(len(f)-14+2))
+	return append(binary.BigEndian.AppendUint16(wrapped, protocol), f[14:]...)
+}
+
 type parseCase struct {
 	name  string
 	frame []byte
@@ -88,6 +97,16 @@ func parseCases() []parseCase {
 		{"five tags", frame{tags: []uint16{5, 6, 7, 8, 9}}.bytes(), segment.NotIP},
 		{"five tags cut off", frame{tags: []uint16{5, 6, 7, 8, 9}}.bytes()[:30], segment.NotIP},
 		{"tagged arp", changed(tagged, 16, 8, 6), segment.NotIP},
+
+		{"pppoe", session(plain, 0x21), segment.TCP},
+		{"pppoe of ipv6", session(six, 0x57), segment.TCP},
+		{"tagged pppoe", join(tagged[:16], session(plain, 0x21)[12:]), segment.TCP},
+		{"pppoe cut off", session(plain, 0x21)[:21], segment.Undecodable},
+		{"pppoe control", session(plain, 0xc021), segment.NotIP},
+		{"pppoe of version 2", changed(session(plain, 0x21), 14, 0x21), segment.NotIP},
+		{"pppoe code", changed(session(plain, 0x21), 15, 0xa7), segment.NotIP},
+		{"pppoe cut off in ipv4", session(plain, 0x21)[:41], segment.Undecodable},
+		{"ipv6 as ipv4 in pppoe", session(six, 0x21), segment.Undecodable},
 
 		{"ipv4 cut off", plain[:33], segment.Undecodable},
 		{"ipv4 of version 6", changed(plain, 14, 0x65), segment.Undecodable},
@@ -252,4 +271,4 @@ func TestMutationsAgree(t *testing.T) {
 
 // interesting octets: lengths, protocol numbers, types and their neighbours.
 var interesting = []byte{0, 1, 2, 4, 5, 6, 7, 8, 0x0f, 0x10, 17, 20, 0x20, 40, 43, 44, 45, 0x46, 50, 51, 59, 60,
-	0x60, 0x80, 0x81, 0x86, 0x88, 0x91, 0xa8, 135, 0xdd, 0xf0, 0xff}
+	0x21, 0x57, 0x60, 0x64, 0x80, 0x81, 0x86, 0x88, 0x91, 0xa8, 135, 0xdd, 0xf0, 0xff}

@@ -25,6 +25,13 @@ func Decode(link LinkType, frame []byte, s *Segment) Outcome {
 	if !ok {
 		return Undecodable
 	}
+	layers := tags.encapsulation()
+	if etherType == etherTypePPPoE {
+		if etherType, packet, ok = stripPPPoE(packet); !ok {
+			return Undecodable
+		}
+		layers.add(LayerPPPoE)
+	}
 
 	var transport transport
 	switch etherType {
@@ -43,7 +50,7 @@ func Decode(link LinkType, frame []byte, s *Segment) Outcome {
 	}
 	s.decodeAddresses(etherType, packet)
 	s.VLAN = tags.vlan
-	s.Encapsulation = tags.encapsulation()
+	s.Encapsulation = layers
 	return TCP
 }
 

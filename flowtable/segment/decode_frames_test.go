@@ -105,6 +105,13 @@ func tagged(etherTypes []uint16, inner uint16, payload []byte) []byte {
 	return ethernet(followed[0], append(b, payload...))
 }
 
+// pppoe is a session's packet, of the given PPP protocol.
+func pppoe(protocol uint16, payload []byte) []byte {
+	b := []byte{0x11, 0, 0x12, 0x34}
+	b = binary.BigEndian.AppendUint16(b, uint16(2+len(payload)))
+	return append(binary.BigEndian.AppendUint16(b, protocol), payload...)
+}
+
 func sll(protocol uint16, payload []byte) []byte {
 	b := make([]byte, 14)
 	return append(binary.BigEndian.AppendUint16(b, protocol), payload...)

@@ -30,6 +30,7 @@ const (
 	etherTypeVLAN   = 0x8100 // IEEE 802.1Q
 	etherTypeQinQ   = 0x88a8 // IEEE 802.1ad
 	etherTypeVLAN91 = 0x9100 // stacked tags before 802.1ad
+	etherTypePPPoE  = 0x8864 // PPP over Ethernet, session stage (RFC 2516)
 )
 
 const (
@@ -40,6 +41,7 @@ const (
 	vlanTag        = 4
 	vlanTagsMax    = 4
 	vlanIDMask     = 0x0fff
+	pppoeHeader    = 8 // with the PPP protocol behind it
 )
 
 // Supported tells whether Decode reads frames of this link type.
@@ -138,13 +140,32 @@ func stripPPP(frame []byte) (etherType uint16, rest []byte, ok bool) {
 		}
 		protocol, size = binary.BigEndian.Uint16(frame), 2
 	}
+	return etherTypeOfPPP(protocol), frame[size:], true
+}
+
+// etherTypeOfPPP knows the protocols of IPCP (RFC 1332 section 2) and IPV6CP
+// (RFC 5072 section 2).
+func etherTypeOfPPP(protocol uint16) uint16 {
 	switch protocol {
 	case 0x0021:
-		return etherTypeIPv4, frame[size:], true
+		return etherTypeIPv4
 	case 0x0057:
-		return etherTypeIPv6, frame[size:], true
+		return etherTypeIPv6
 	}
-	return etherTypeNone, nil, true
+	return etherTypeNone
+}
+
+// stripPPPoE removes the header of a session's packet (RFC 2516 section 4):
+// version and type 1, code 0, and a PPP protocol of two octets. It returns
+// etherTypeNone where it is not that, and is false where it is cut off.
+func stripPPPoE(frame []byte) (etherType uint16, rest []byte, ok bool) {
+	if len(frame) < pppoeHeader {
+		return etherTypeNone, nil, false
+	}
+	if frame[0] != 0x11 || frame[1] != 0 {
+		return etherTypeNone, nil, true
+	}
+	return etherTypeOfPPP(binary.BigEndian.Uint16(frame[6:])), frame[pppoeHeader:], true
 }
 
 // tags is what the VLAN tags of a frame said.

@@ -13,6 +13,7 @@ type wanted struct {
 	octets, payload uint32
 	vlan            uint16
 	layer           segment.Layer
+	inner           segment.Layer // behind layer
 	flags           uint8
 }
 
@@ -20,7 +21,7 @@ func (w wanted) segment() segment.Segment {
 	s := segment.Segment{
 		SrcPort: 40000, DstPort: 443, Seq: testSeq, Ack: testAck,
 		Octets: w.octets, Payload: w.payload, VLAN: w.vlan, TCPFlags: w.flags,
-		Encapsulation: segment.Encapsulation{w.layer},
+		Encapsulation: segment.Encapsulation{w.layer, w.inner},
 		Src:           [16]byte{10: 0xff, 11: 0xff, 12: client4[0], 13: client4[1], 14: client4[2], 15: client4[3]},
 		Dst:           [16]byte{10: 0xff, 11: 0xff, 12: server4[0], 13: server4[1], 14: server4[2], 15: server4[3]},
 	}
@@ -81,6 +82,35 @@ func ethernetCases() []decodeCase {
 		{"second tag cut off", eth, tagged([]uint16{s, q}, 0x0800, nil)[:21], segment.Undecodable, wanted{}},
 		{"VLAN of something else", eth, tagged([]uint16{q}, 0x88cc, v4), segment.NotIP, wanted{}},
 	}
+}
+
+func pppoeCases() []decodeCase {
+	const eth = segment.LinkEthernet
+	session := wanted{octets: 40, layer: segment.LayerPPPoE, flags: fin}
+	frame := ethernet(0x8864, pppoe(0x0021, v4))
+	tag := []uint16{0x88a8, 0x8100}
+	cases := []decodeCase{
+		{"IPv4", eth, frame, segment.TCP, session},
+		{"IPv6", eth, ethernet(0x8864, pppoe(0x0057, v6)), segment.TCP,
+			wanted{ipv6: true, octets: 60, layer: segment.LayerPPPoE, flags: fin}},
+		{"IPv6 under the protocol of IPv4", eth, ethernet(0x8864, pppoe(0x0021, v6)), segment.Undecodable, wanted{}},
+		{"VLAN", eth, tagged(tag[1:], 0x8864, pppoe(0x0021, v4)), segment.TCP,
+			wanted{octets: 40, vlan: 101, layer: segment.LayerVLAN, inner: segment.LayerPPPoE, flags: fin}},
+		{"QinQ", eth, tagged(tag, 0x8864, pppoe(0x0021, v4)), segment.TCP,
+			wanted{octets: 40, vlan: 101, layer: segment.LayerQinQ, inner: segment.LayerPPPoE, flags: fin}},
+		{"cooked", segment.LinkLinuxSLL, sll(0x8864, pppoe(0x0021, v4)), segment.TCP, session},
+		{"LCP", eth, ethernet(0x8864, pppoe(0xc021, v4)), segment.NotIP, wanted{}},
+		{"discovery", eth, ethernet(0x8863, pppoe(0x0021, v4)), segment.NotIP, wanted{}},
+		{"version 2", eth, with(frame, 14, 0x21), segment.NotIP, wanted{}},
+		{"type 2", eth, with(frame, 14, 0x12), segment.NotIP, wanted{}},
+		{"code 9", eth, with(frame, 15, 9), segment.NotIP, wanted{}},
+		{"session 0", eth, with(frame, 16, 0, 0), segment.TCP, session},
+		{"UDP", eth, ethernet(0x8864, pppoe(0x0021, ipv4(17, 0, tcp0))), segment.NotTCP, wanted{}},
+	}
+	for n := range len(frame) {
+		cases = append(cases, decodeCase{fmt.Sprintf("%d octets", n), eth, frame[:n], segment.Undecodable, wanted{}})
+	}
+	return cases
 }
 
 func linkCases() []decodeCase {
@@ -238,7 +268,7 @@ func tcpCases() []decodeCase {
 
 func allCases() map[string][]decodeCase {
 	return map[string][]decodeCase{
-		"ethernet": ethernetCases(), "link": linkCases(),
+		"ethernet": ethernetCases(), "pppoe": pppoeCases(), "link": linkCases(),
 		"ipv4": ipv4Cases(), "ipv6": ipv6Cases(), "tcp": tcpCases(),
 	}
 }

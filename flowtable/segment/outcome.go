@@ -8,7 +8,8 @@ type Outcome uint8
 const (
 	// TCP: the Segment is filled.
 	TCP Outcome = iota
-	// NotIP: neither IPv4 nor IPv6 behind at most four VLAN tags.
+	// NotIP: neither IPv4 nor IPv6 behind at most four VLAN tags and a PPPoE
+	// session.
 	NotIP
 	// NotTCP: IP with another protocol.
 	NotTCP

@@ -138,6 +138,7 @@ const (
 	NoLayer Layer = iota
 	LayerVLAN
 	LayerQinQ
+	LayerPPPoE
 )
 
 func (l Layer) String() string {
@@ -146,6 +147,8 @@ func (l Layer) String() string {
 		return "vlan"
 	case LayerQinQ:
 		return "qinq"
+	case LayerPPPoE:
+		return "pppoe"
 	default:
 		return ""
 	}
@@ -154,6 +157,15 @@ func (l Layer) String() string {
 // Encapsulation lists the stripped layers, outermost first, NoLayer after the
 // last. One VLAN tag is LayerVLAN, two or more tags are LayerQinQ.
 type Encapsulation [4]Layer
+
+// add appends l, for which there must be room.
+func (e *Encapsulation) add(l Layer) {
+	i := 0
+	for e[i] != NoLayer {
+		i++
+	}
+	e[i] = l
+}
 
 // String joins the layers by commas; it is empty where there are none.
 func (e Encapsulation) String() string {

@@ -35,10 +35,7 @@ static __always_inline void fill(struct segment *s, const struct packet *p,
 	s->vlan = p->vlan;
 	s->tcp_flags = p->tcp_flags;
 	s->marks = t->marks;
-	s->encapsulation[0] = p->layer;
-	s->encapsulation[1] = 0;
-	s->encapsulation[2] = 0;
-	s->encapsulation[3] = 0;
+	__builtin_memcpy(s->encapsulation, p->layers, sizeof(s->encapsulation));
 	s->unused = 0;
 	s->at = t->now;
 	if (t->flow) {

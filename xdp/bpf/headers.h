@@ -13,6 +13,11 @@
 #define ETHER_TYPE_VLAN	   0x8100 /* IEEE 802.1Q C-tag */
 #define ETHER_TYPE_SERVICE 0x88a8 /* IEEE 802.1ad S-tag */
 #define ETHER_TYPE_QINQ	   0x9100 /* S-tag of older equipment */
+#define ETHER_TYPE_PPPOE   0x8864 /* session stage (RFC 2516) */
+
+/* PPP protocol numbers (RFC 1332, RFC 5072). */
+#define PPP_IPV4 0x0021
+#define PPP_IPV6 0x0057
 
 /* IANA protocol numbers; the others are extension headers of RFC 8200, RFC 4302 and RFC 6275. */
 #define PROTO_HOP_BY_HOP  0
@@ -32,6 +37,15 @@ struct ether_header {
 struct vlan_tag {
 	__be16 control; /* the lower 12 bits are the identifier */
 	__be16 ether_type;
+};
+
+/* RFC 2516 section 4, with the PPP protocol behind it. */
+struct pppoe_header {
+	__u8 version_type;
+	__u8 code;
+	__be16 session;
+	__be16 length;
+	__be16 protocol;
 };
 
 struct ipv4_header {

@@ -43,7 +43,7 @@ struct packet {
 	__u32 payload;
 	__u16 vlan;
 	__u8 tcp_flags;
-	__u8 layer;
+	__u8 layers[4]; /* enum layer, outermost first */
 };
 
 /* Where the next header stands, both from the beginning of the frame. */
@@ -81,11 +81,31 @@ static __always_inline enum outcome parse_link(const struct frame *f, struct pac
 			return OUTCOME_UNDECODABLE;
 		if (i == 0)
 			p->vlan = bpf_ntohs(tag->control) & 0x0fff;
-		p->layer = i == 0 ? LAYER_VLAN : LAYER_QINQ;
+		p->layers[0] = i == 0 ? LAYER_VLAN : LAYER_QINQ;
 		next = tag->ether_type;
 		at->ip += sizeof(*tag);
 	}
 	*ether_type = next;
+	return OUTCOME_TCP;
+}
+
+static __always_inline enum outcome parse_pppoe(const struct frame *f, struct packet *p,
+						struct position *at, __be16 *ether_type)
+{
+	struct pppoe_header *session = f->data + at->ip;
+
+	if ((void *)(session + 1) > f->end)
+		return OUTCOME_UNDECODABLE;
+	if (session->version_type != 0x11 || session->code)
+		return OUTCOME_NOT_IP;
+	if (session->protocol == bpf_htons(PPP_IPV4))
+		*ether_type = bpf_htons(ETHER_TYPE_IPV4);
+	else if (session->protocol == bpf_htons(PPP_IPV6))
+		*ether_type = bpf_htons(ETHER_TYPE_IPV6);
+	else
+		return OUTCOME_NOT_IP;
+	p->layers[p->layers[0] ? 1 : 0] = LAYER_PPPOE;
+	at->ip += sizeof(*session);
 	return OUTCOME_TCP;
 }
 
@@ -203,6 +223,11 @@ static __always_inline enum outcome parse(const struct frame *f, struct packet *
 	outcome = parse_link(f, p, &at, &ether_type);
 	if (outcome != OUTCOME_TCP)
 		return outcome;
+	if (ether_type == bpf_htons(ETHER_TYPE_PPPOE)) {
+		outcome = parse_pppoe(f, p, &at, &ether_type);
+		if (outcome != OUTCOME_TCP)
+			return outcome;
+	}
 	if (ether_type == bpf_htons(ETHER_TYPE_IPV4))
 		outcome = parse_ipv4(f, p, &at);
 	else if (ether_type == bpf_htons(ETHER_TYPE_IPV6))

@@ -38,6 +38,7 @@ enum layer {
 	LAYER_NONE,
 	LAYER_VLAN,
 	LAYER_QINQ,
+	LAYER_PPPOE,
 };
 
 /* An IPv6 address in network order; IPv4 as ::ffff:a.b.c.d (RFC 4291 section 2.5.5.2). */

@@ -111,16 +111,20 @@ func readByPcapgo(t testing.TB, path string) ([]packet, layers.LinkType) {
 func decodeByGopacket(p packet, link layers.LinkType) (segment.Segment, bool) {
 	decoded := gopacket.NewPacket(p.octets, link, gopacket.NoCopy)
 	s := segment.Segment{At: p.at, WireLength: p.original, Interface: testIndex}
-	var tags int
-	for _, layer := range decoded.Layers() {
-		switch l := layer.(type) {
+	var tags, layer int
+	for _, header := range decoded.Layers() {
+		switch l := header.(type) {
 		case *layers.PPPoE:
-			return s, false // an encapsulation that segment.Decode does not strip
+			s.Encapsulation[layer] = segment.LayerPPPoE
+			layer++
 		case *layers.Dot1Q:
-			if tags == 0 {
-				s.VLAN = l.VLANIdentifier
+			if tags++; tags > 1 {
+				s.Encapsulation[0] = segment.LayerQinQ
+				continue
 			}
-			tags++
+			s.VLAN = l.VLANIdentifier
+			s.Encapsulation[0] = segment.LayerVLAN
+			layer++
 		case *layers.IPv4:
 			s.Src, s.Dst = [16]byte(l.SrcIP.To16()), [16]byte(l.DstIP.To16())
 			s.Octets = uint32(l.Length)
@@ -133,7 +137,6 @@ func decodeByGopacket(p packet, link layers.LinkType) (segment.Segment, bool) {
 			s.SrcPort, s.DstPort, s.Seq, s.Ack = uint16(l.SrcPort), uint16(l.DstPort), l.Seq, l.Ack
 			s.TCPFlags = l.Contents[13]
 			s.Payload -= uint32(l.DataOffset) * 4
-			s.Encapsulation[0] = []segment.Layer{segment.NoLayer, segment.LayerVLAN, segment.LayerQinQ}[min(tags, 2)]
 			return s, true
 		}
 	}
