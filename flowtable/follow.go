@@ -94,6 +94,9 @@ func (c *connection) followSYN(s *segment.Segment, side uint8) {
 	case !s.Is(segment.ACK):
 		if !c.has(connSYN) {
 			c.synAt, c.marks = s.At, c.marks|connSYN
+			if c.client != side { // what was taken for the server's SYN-ACK was not
+				c.marks &^= connSYNACK | connEst | connEstUntimed
+			}
 			// A SYN-ACK that overtook its SYN has told the client already.
 			if c.oriented != BySYNACK || c.client != side {
 				c.client, c.oriented = side, BySYN

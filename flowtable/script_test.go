@@ -120,7 +120,7 @@ func (b *bench) feed(segments ...*segment.Segment) {
 	b.Helper()
 	for _, g := range segments {
 		key, _ := segment.KeyOf(g)
-		b.Update([]*segment.Segment{g}, []uint64{b.hasher.Hash(&key)})
+		b.Update([]*segment.Segment{g}, []uint64{b.hashes.Hash(&key)})
 		b.check()
 	}
 }

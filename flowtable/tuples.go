@@ -57,13 +57,17 @@ func (m *tupleMemory) remember(hash uint64, closedAt, now int64) (forgot bool) {
 	return forgot
 }
 
-// recall tells when a tuple closed, if it did at most keep before now.
+// recall tells when a tuple closed, if it did at most keep before now. After
+// that it is forgotten.
 func (m *tupleMemory) recall(hash uint64, now int64) (closedAt int64, ok bool) {
 	set := m.set(hash)
 	hash |= taken
 	for i := range set {
-		if set[i].hash == hash {
-			return set[i].closedAt, now-set[i].closedAt <= m.keep
+		if p := &set[i]; p.hash == hash {
+			if now-p.closedAt <= m.keep {
+				return p.closedAt, true
+			}
+			*p = closedTuple{}
 		}
 	}
 	return 0, false

@@ -1,0 +1,146 @@
+package flowtable
+
+import "github.com/finwait/finwait/flowtable/segment"
+
+// record is the whole record, but for its serial.
+func (l *modelled) record(reason EndReason) Record {
+	client, by := l.client()
+	first := &l.segments[0]
+	r := Record{
+		StartAt: first.At, EndAt: first.At, Interface: first.Interface, VLAN: first.VLAN, Encapsulation: first.Encapsulation,
+		OrientedBy: by, EndReason: reason, CloseKind: l.kind(), Reused: l.reused, ReuseAfter: l.after,
+		Complete: l.reset() || l.acknowledged(), Evidence: Full,
+	}
+	for i := range l.segments {
+		r.StartAt, r.EndAt = min(r.StartAt, l.segments[i].At), max(r.EndAt, l.segments[i].At)
+	}
+	switch {
+	case l.from(0) == 0 || l.from(1) == 0:
+		r.Evidence = OneSided
+	case l.syn() < 0:
+		r.Evidence = Midstream
+	}
+	r.Client, r.Server = l.side(client), l.side(1-client)
+	fin1, fin2 := l.fins()
+	rst := l.first(0, func(s *segment.Segment) bool { return s.Is(fR) })
+	for moment, i := range [Moments]int{l.syn(), l.synACK(), l.established(), fin1, l.answer(fin1), fin2, l.answer(fin2), rst} {
+		if i >= 0 {
+			r.At[moment], r.Seen = l.segments[i].At, r.Seen|1<<moment
+		}
+	}
+	party := func(i int) Party {
+		if sender(&l.segments[i]) == client {
+			return Client
+		}
+		return Server
+	}
+	if rst >= 0 {
+		r.RSTBy = party(rst)
+		r.Initiator = r.RSTBy
+	}
+	if fin1 >= 0 {
+		r.Initiator = party(fin1)
+		other := 1 - sender(&l.segments[fin1])
+		r.HalfClosePayload = l.walk(other, len(l.segments)).payload - l.walk(other, fin1).payload
+	}
+	return r
+}
+
+func (l *modelled) side(side int) Side {
+	q := l.walk(side, len(l.segments))
+	e := Side{Payload: q.payload, SYNRetransmits: q.synRe, FINRetransmits: q.finRe, State: l.state(side)}
+	for i := range l.segments {
+		s := &l.segments[i]
+		if sender(s) == side {
+			e.Packets++
+			e.Octets += uint64(s.Octets)
+			e.TCPFlags |= s.TCPFlags
+			e.Address, e.Port = s.Src, s.SrcPort
+		} else {
+			e.Address, e.Port = s.Dst, s.DstPort
+		}
+	}
+	return e
+}
+
+func (l *modelled) covers(i, fin int) bool {
+	s, f := &l.segments[i], &l.segments[fin]
+	return isACK(s) && segment.Covers(s.Ack, f.Seq+f.Payload+1)
+}
+
+func (l *modelled) kind() CloseKind {
+	client, _ := l.client()
+	fin1, fin2 := l.fins()
+	switch {
+	case l.reset():
+		rst := l.first(0, func(s *segment.Segment) bool { return s.Is(fR) })
+		before := &modelled{segments: l.segments[:rst]}
+		if l.syn() >= 0 && l.synACK() < 0 && fin1 < 0 && sender(&l.segments[rst]) != client && before.from(1-client) == 0 {
+			return Refused
+		}
+		return Reset
+	case fin2 >= 0 && !l.covers(fin2, fin1):
+		return Simultaneous
+	case fin2 >= 0 && l.answer(fin1) == fin2:
+		return ThreeWay
+	case fin2 >= 0:
+		return FourWay
+	case fin1 >= 0:
+		return HalfClosed
+	case l.syn() >= 0 && l.from(1-client) == 0:
+		return Unanswered
+	case l.synACK() >= 0 && l.established() < 0:
+		return HalfOpen
+	}
+	return Open
+}
+
+// state follows RFC 9293 section 3.3.2 from both ends' FINs and their answers.
+func (l *modelled) state(side int) State {
+	if l.reset() {
+		return StateClosed
+	}
+	mine, others := -1, -1
+	fin1, fin2 := l.fins()
+	for _, i := range [...]int{fin1, fin2} {
+		if i >= 0 && sender(&l.segments[i]) == side {
+			mine = i
+		} else if i >= 0 {
+			others = i
+		}
+	}
+	answered, answering := l.answer(mine) >= 0, l.answer(others) >= 0
+	passive := mine == fin2 && mine >= 0 && l.covers(fin2, fin1)
+	switch {
+	case passive && answered:
+		return StateClosed
+	case passive:
+		return StateLastACK
+	case mine >= 0 && answered && answering:
+		return StateTimeWait
+	case mine >= 0 && answered:
+		return StateFINWait2
+	case mine >= 0 && answering:
+		return StateClosing
+	case mine >= 0:
+		return StateFINWait1
+	case answering:
+		return StateCloseWait
+	}
+	return l.openingState(side)
+}
+
+func (l *modelled) openingState(side int) State {
+	client, _ := l.client()
+	spoken := l.first(0, func(s *segment.Segment) bool { return !s.Is(fS | fR) }) >= 0
+	syn, answer := l.syn() >= 0, l.synACK() >= 0
+	switch {
+	case l.established() >= 0, !syn && !answer, !answer && spoken:
+		return StateEstablished
+	case side == client:
+		return StateSYNSent
+	case answer:
+		return StateSYNReceived
+	}
+	return StateClosed
+}
