@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 	"unsafe"
 
 	asavie "github.com/asavie/xdp"
@@ -18,6 +19,9 @@ import (
 // frameSize is one buffer of the UMEM in octets: the least the kernel takes
 // (XDP_UMEM_MIN_CHUNK_SIZE in net/xdp/xdp_umem.h).
 const frameSize = 2048
+
+// bindPatience is the longest pause between two attempts to bind; they double.
+const bindPatience = 256 * time.Millisecond
 
 // making is held while a socket is made: the socket library takes bind flags
 // from a global, and what a failed attempt leaves mapped is told by comparison.
@@ -53,10 +57,9 @@ func openSocket(ifindex, queue, rxSlots int) (*socket, error) {
 	if err != nil {
 		return nil, err
 	}
-	asavie.DefaultSocketFlags = unix.XDP_COPY | unix.XDP_USE_NEED_WAKEUP
-	xsk, err := asavie.NewSocket(ifindex, queue, &options)
+	xsk, err := bind(ifindex, queue, &options, before)
 	if err != nil {
-		return nil, errors.Join(bindError(err), unmapSince(before))
+		return nil, err
 	}
 	s := &socket{xsk: xsk, fd: xsk.FD()}
 	s.umem = xsk.GetFrame(asavie.Desc{Len: uint32(options.NumFrames * frameSize)})
@@ -67,7 +70,24 @@ func openSocket(ifindex, queue, rxSlots int) (*socket, error) {
 	return s, nil
 }
 
-// close unbinds the queue: it may be bound again at once.
+// bind tries again for a while where the queue is taken: the kernel unbinds a
+// closed socket in a work queue (xp_release_deferred in net/xdp/xsk_buff_pool.c).
+func bind(ifindex, queue int, options *asavie.SocketOptions, before map[uint64]bool) (*asavie.Socket, error) {
+	asavie.DefaultSocketFlags = unix.XDP_COPY | unix.XDP_USE_NEED_WAKEUP
+	for pause := time.Millisecond; ; pause *= 2 {
+		xsk, err := asavie.NewSocket(ifindex, queue, options)
+		if err == nil {
+			return xsk, nil
+		}
+		err = bindError(err)
+		if left := unmapSince(before); left != nil || !errors.Is(err, unix.EBUSY) || pause > bindPatience {
+			return nil, errors.Join(err, left)
+		}
+		time.Sleep(pause)
+	}
+}
+
+// close unbinds the queue: openSocket may bind it again at once.
 func (s *socket) close() error {
 	var errs []error
 	for _, m := range s.mappings {
