@@ -62,6 +62,7 @@ func (k *kernel) read(keys []segment.Key, counters []segment.Counters, remove bo
 func (k *kernel) see(s *segment.Segment) (passed bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	s.Marks, s.Own, s.Other = 0, segment.Direction{}, segment.Direction{}
 	key, side := segment.KeyOf(s)
 	entry := k.entries[key]
 	control := s.Is(segment.SYN | segment.FIN | segment.RST)
