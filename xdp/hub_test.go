@@ -161,7 +161,7 @@ func checkRealTCP(t *testing.T, tap *Tap, request, answer uint64) {
 	var last segment.Segment
 	// SYN, SYN-ACK, the ACK that opens, FIN, and then the other FIN and the
 	// acknowledgements of both, of which one may ride on the FIN.
-	for _, s := range append(gather(t, tap.Queues(), 6), gather(t, tap.Queues(), 1)...) {
+	for _, s := range append(gather(t, tap.Queues(), 6), gatherFor(t, tap.Queues(), 1, 20)...) {
 		flags = append(flags, s.TCPFlags&(fin|syn|ack))
 		last = s
 	}
