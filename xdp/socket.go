@@ -187,11 +187,11 @@ func bindError(err error) error {
 		unix.ENETDOWN: "the interface is down",
 	} {
 		if strings.Contains(err.Error(), errno.Error()) {
-			return fmt.Errorf("%s (%w): %s", err, errno, advice)
+			return fmt.Errorf("%w (%w): %s", err, errno, advice)
 		}
 	}
 	if strings.Contains(err.Error(), unix.EAFNOSUPPORT.Error()) {
-		return fmt.Errorf("%s (%w): this kernel is built without CONFIG_XDP_SOCKETS", err, unix.EAFNOSUPPORT)
+		return fmt.Errorf("%w (%w): this kernel is built without CONFIG_XDP_SOCKETS", err, unix.EAFNOSUPPORT)
 	}
 	return err
 }
