@@ -64,7 +64,7 @@ type connection struct {
 	halfBase   int64 // payload of the other side when FIN1 came, less what earlier slices carried
 	reuseAfter int64
 	ends       [2]end
-	synAckAck  uint32 // what the first SYN-ACK acknowledged
+	synAckAck  uint32 // what the first SYN-ACK acknowledged, or a refusing RST
 	slice      uint32
 	encap      segment.Encapsulation
 	marks      uint32
@@ -94,6 +94,7 @@ const (
 	connEntry                  // there is a kernel entry
 	connLossy                  // counts of this very connection were lost
 	connEstUntimed             // established at a time that was not seen
+	connRefusal                // the first segment was a RST; synAckAck is what it acknowledged
 )
 
 const (

@@ -14,7 +14,8 @@ func (c *connection) begin(s *segment.Segment, key *segment.Key, side uint8) {
 
 // reuse notes that the tuple of a new connection closed before.
 func (c *connection) reuse(s *segment.Segment, closedAt int64) {
-	if !s.Is(segment.ACK) {
+	// The close may have been overtaken: there is no negative duration.
+	if !s.Is(segment.ACK) && s.At >= closedAt {
 		c.reuseAfter, c.marks = s.At-closedAt, c.marks|connReused
 	}
 }
@@ -44,8 +45,8 @@ func (c *connection) beginsAnew(s *segment.Segment, side uint8) bool {
 	if e := &c.ends[side]; e.has(endISN) {
 		return e.isn != s.Seq
 	}
-	// A SYN-ACK may have overtaken the SYN that it answers.
-	return !c.has(connSYNACK) || c.synAckAck != s.Seq+1
+	// A SYN-ACK or a RST may have overtaken the SYN that it answers.
+	return !c.has(connSYNACK|connRefusal) || c.synAckAck != s.Seq+1
 }
 
 // follow brings a segment of this connection into its state.
@@ -107,7 +108,7 @@ func (c *connection) followSYN(s *segment.Segment, side uint8) {
 			c.client, c.oriented = 1-side, BySYNACK
 		}
 		if c.client != side {
-			c.synAckAt, c.synAckAck, c.marks = s.At, s.Ack, c.marks|connSYNACK
+			c.synAckAt, c.synAckAck, c.marks = s.At, s.Ack, c.marks&^connRefusal|connSYNACK
 		}
 	}
 }
@@ -137,24 +138,47 @@ func (c *connection) followFIN(s *segment.Segment, side uint8) {
 		return
 	}
 	e.finAt, e.finEnd, e.marks = s.At, s.Seq+s.Payload+1, e.marks|endFIN
-	if !c.has(connFIN1) {
-		c.initiator, c.marks = side, c.marks|connFIN1
-		c.halfBase = int64(other.payload)
-		if s.Marks&(segment.HasEntry|segment.Final) == segment.HasEntry {
-			c.halfBase += int64(other.gain(&s.Other))
-		}
-	} else {
-		switch {
-		case !s.Is(segment.ACK) || !segment.Covers(s.Ack, other.finEnd):
-			c.marks |= connCrossed
-		case !other.has(endCovered):
-			c.marks |= connThreeWay
-		}
+	switch {
+	case !c.has(connFIN1) || s.At < other.finAt:
+		c.followFIN1(s, side)
+	case !s.Is(segment.ACK) || !segment.Covers(s.Ack, other.finEnd):
+		c.marks |= connCrossed
+	case !other.has(endCovered):
+		c.marks |= connThreeWay
 	}
-	// The answer may have overtaken the FIN. What the kernel saw goes first:
-	// of a long connection the table knows old acknowledgements only, from
-	// which the sequence space may have come half round.
-	if s.Marks&segment.HasEntry != 0 && s.Other.Marks&segment.DirectionAcked != 0 {
+	c.overtaken(s, side)
+	if c.initiator != side || !other.has(endFIN) {
+		return
+	}
+	// FIN2 overtook FIN1.
+	switch {
+	case !e.has(endCovered) || other.ackAt > other.finAt:
+		c.marks |= connCrossed
+	case other.ackAt == other.finAt:
+		c.marks |= connThreeWay
+	}
+}
+
+// followFIN1 notes the FIN that was seen first, by its time where FIN2
+// overtook it.
+func (c *connection) followFIN1(s *segment.Segment, side uint8) {
+	other := &c.ends[1-side]
+	c.initiator, c.marks = side, c.marks|connFIN1
+	c.halfBase = int64(other.payload)
+	if s.Marks&(segment.HasEntry|segment.Final) == segment.HasEntry {
+		c.halfBase += int64(other.gain(&s.Other))
+	}
+}
+
+// overtaken notes that a FIN was acknowledged before it came here. The kernel
+// and the table each may know of newer acknowledgements: the kernel of those
+// that were not passed on, the table of those that overtook this segment. Of a
+// long connection the table's may be so old that the sequence space came half
+// round since.
+func (c *connection) overtaken(s *segment.Segment, side uint8) {
+	e, other := &c.ends[side], &c.ends[1-side]
+	kernels := s.Marks&segment.HasEntry != 0 && s.Other.Marks&segment.DirectionAcked != 0
+	if kernels && (!other.has(endAck) || other.ackAt <= s.Other.LastAt) {
 		if !segment.Covers(s.Other.MaxAck, e.finEnd) {
 			return
 		}
@@ -176,7 +200,7 @@ func (c *connection) followACK(s *segment.Segment, side uint8) {
 	}
 	newest := !e.has(endAck) || int32(s.Ack-e.maxAck) > 0
 	if s.Marks&segment.Counted != 0 && s.Own.Marks&segment.DirectionAcked != 0 {
-		newest = s.Ack == s.Own.MaxAck && (!e.has(endAck) || s.Ack != e.maxAck)
+		newest = s.Ack == s.Own.MaxAck && (!e.has(endAck) || s.Ack != e.maxAck && s.At >= e.ackAt)
 	}
 	if newest {
 		e.maxAck, e.ackAt, e.marks = s.Ack, s.At, e.marks|endAck
@@ -202,5 +226,7 @@ func (c *connection) followRST(s *segment.Segment, side uint8, first bool) {
 	}
 	if !first || s.Marks&segment.Counted != 0 && s.Own.Packets > 1 {
 		c.marks |= connAnswered
+	} else if s.Is(segment.ACK) && !c.ends[1-side].has(endSent) {
+		c.synAckAck, c.marks = s.Ack, c.marks|connRefusal
 	}
 }

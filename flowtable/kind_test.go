@@ -68,6 +68,22 @@ var kindTests = []struct {
 	after(opened, step{5, c, fFA, 11, 21, 0}, step{6, s, fA, 21, 12, 0}, step{7, s, fA, 21, 11, 0}, step{8, s, fFA, 21, 12, 0}, step{9, c, fA, 12, 22, 0}),
 	"four_way client TIME-WAIT/CLOSED complete syn:0 syn_ack:1 est:2 fin1:5 ack1:6 fin2:8 ack2:9", "5/10/0/0 5/20/0/0",
 }, {
+	"FIN2 overtakes FIN1",
+	after(opened, step{6, s, fFA, 21, 12, 9}, step{5, c, fFA, 11, 21, 0}, step{7, c, fA, 12, 31, 0}),
+	"three_way client TIME-WAIT/CLOSED complete syn:0 syn_ack:1 est:2 fin1:5 ack1:6 fin2:6 ack2:7", "5/10/0/0 3/29/0/0",
+}, {
+	"ACK1 and FIN2 overtake FIN1",
+	after(opened, step{6, s, fA, 21, 12, 0}, step{8, s, fFA, 21, 12, 0}, step{5, c, fFA, 11, 21, 0}, step{9, c, fA, 12, 22, 0}),
+	"four_way client TIME-WAIT/CLOSED complete syn:0 syn_ack:1 est:2 fin1:5 ack1:6 fin2:8 ack2:9", "5/10/0/0 4/20/0/0",
+}, {
+	"a crossing FIN2 overtakes FIN1",
+	after(opened, step{6, s, fFA, 21, 11, 0}, step{5, c, fFA, 11, 21, 0}, step{7, s, fA, 22, 12, 0}, step{8, c, fA, 12, 22, 0}),
+	"simultaneous client TIME-WAIT/TIME-WAIT complete syn:0 syn_ack:1 est:2 fin1:5 ack1:7 fin2:6 ack2:8", "5/10/0/0 4/20/0/0",
+}, {
+	"the refusal overtakes the SYN",
+	[]step{{1, s, fRA, 0, 1, 0}, {0, c, fS, 0, 0, 0}},
+	"refused server CLOSED/CLOSED complete syn:0 rst:1 by server", "1/0/0/0 1/0/0/0",
+}, {
 	"the SYN-ACK overtakes the SYN",
 	[]step{{0, s, fSA, 0, 1, 0}, {1, c, fS, 0, 0, 0}, {2, c, fA, 1, 1, 0}},
 	"open  ESTABLISHED/ESTABLISHED syn:1 syn_ack:0 est:2", "2/0/0/0 1/0/0/0",

@@ -1,6 +1,7 @@
 package flowtable
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -220,6 +221,46 @@ func TestAnswerOvertakes(t *testing.T) {
 	b.Flush(EndShutdown)
 	b.same("closed", story(b.one()), "three_way client TIME-WAIT/CLOSED complete syn:0 syn_ack:2 fin1:500 ack1:501 fin2:501 ack2:502")
 	b.same("counts", counts(b.one()), "5/10/0/0 3/20/0/0")
+}
+
+// TestQueuesOvertake: the kernel counts in the right order, but the segments
+// of one queue come here before those of the other.
+func TestQueuesOvertake(t *testing.T) {
+	v := between(40000, 443)
+	for _, order := range [][]int{{0, 1, 2}, {1, 0, 2}, {1, 2, 0}, {0, 2, 1}, {2, 0, 1}} {
+		b := newLiveBench(t, LiveTimeouts())
+		b.play(v, opened...)
+		var passed []*segment.Segment
+		for _, st := range []step{{5, c, fFA, 11, 21, 0}, {6, s, fFA, 21, 12, 7}, {7, c, fA, 12, 29, 0}} {
+			g := v.segment(st)
+			if !b.see(g) {
+				t.Fatalf("the segment at %d ms is not passed on", st.at)
+			}
+			passed = append(passed, g)
+		}
+		for _, i := range order {
+			b.feed(passed[i])
+		}
+		b.Flush(EndShutdown)
+		r := b.one()
+		b.same(fmt.Sprint(order), story(r), "three_way client TIME-WAIT/CLOSED complete syn:0 syn_ack:1 est:2 fin1:5 ack1:6 fin2:6 ack2:7")
+		b.same("counts", counts(r), "5/10/0/0 3/27/0/0")
+		if r.HalfClosePayload != 7 {
+			t.Errorf("%v: half close payload is %d", order, r.HalfClosePayload)
+		}
+	}
+}
+
+// TestNoNegativeReuse: the close of the connection before was overtaken by the
+// SYN of the next.
+func TestNoNegativeReuse(t *testing.T) {
+	b := newBench(t, Config{Timeouts: LiveTimeouts()})
+	v := between(40000, 443)
+	b.play(v, finished...)
+	b.play(v, step{6, c, fS, 70000, 0, 0})
+	if r := b.live(); r.Reused || r.ReuseAfter != 0 {
+		t.Errorf("reused after %d ns", r.ReuseAfter)
+	}
 }
 
 // TestFullKernel: where the kernel has no room, control segments are counted

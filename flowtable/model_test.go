@@ -35,7 +35,8 @@ func newModel(timeouts Timeouts) *model {
 // ambiguous tells whether it depends on the grain of the timers if s, which
 // is older than others, still belongs to a connection. A connection in which
 // both sides send SYN-ACKs is left out too: who is the server of which one
-// depends on when one asks.
+// depends on when one asks. So is a FIN that an older acknowledgement than the
+// last came with, and that overtook the other FIN: it is not kept.
 func (m *model) ambiguous(s *segment.Segment) bool {
 	key, side := segment.KeyOf(s)
 	l := m.live[key]
@@ -43,6 +44,10 @@ func (m *model) ambiguous(s *segment.Segment) bool {
 		return false
 	}
 	if isSYNACK(s) && l.first(0, func(o *segment.Segment) bool { return isSYNACK(o) && sender(o) != int(side) }) >= 0 {
+		return true
+	}
+	if fin1, fin2 := l.fins(); fin1 >= 0 && fin2 < 0 && isFIN(s) && s.At < l.segments[fin1].At &&
+		sender(&l.segments[fin1]) != int(side) && !l.newest(fin1) {
 		return true
 	}
 	if s.At >= m.now {
@@ -70,7 +75,7 @@ func (m *model) feed(s segment.Segment) {
 			return
 		}
 		l := &modelled{}
-		if known && !s.Is(segment.ACK) {
+		if known && !s.Is(segment.ACK) && s.At >= closedAt {
 			l.reused, l.after = true, s.At-closedAt
 		}
 		delete(m.remembered, key)
@@ -216,6 +221,15 @@ func (l *modelled) walk(side, n int) (q sequence) {
 	return q
 }
 
+// newest tells whether the segment at i acknowledged as much as any of its
+// sender, or as little as none.
+func (l *modelled) newest(i int) bool {
+	s := &l.segments[i]
+	return l.first(0, func(o *segment.Segment) bool {
+		return sender(o) == sender(s) && isACK(o) && (!isACK(s) || int32(o.Ack-s.Ack) > 0 || o.Ack == s.Ack && o.At >= s.At && o != s)
+	}) < 0
+}
+
 func (l *modelled) beganAnew(s *segment.Segment) bool {
 	if !isSYN(s) {
 		return false
@@ -224,6 +238,9 @@ func (l *modelled) beganAnew(s *segment.Segment) bool {
 		return q.isn != s.Seq
 	}
 	answer := l.synACK()
+	if first := &l.segments[0]; answer < 0 && l.first(0, isSYNACK) < 0 && first.TCPFlags&(fR|fA) == fRA && sender(first) != sender(s) {
+		answer = 0 // a refusal overtook the SYN
+	}
 	return answer < 0 || l.segments[answer].Ack != s.Seq+1
 }
 
@@ -242,14 +259,19 @@ func (l *modelled) established() int {
 	return -1
 }
 
-// fins are the indices of FIN1 and FIN2, or -1.
+// fins are the indices of FIN1 and FIN2, or -1. FIN1 is the one that was seen
+// first, also where the other one came here before it.
 func (l *modelled) fins() (fin1, fin2 int) {
 	if fin1 = l.first(0, isFIN); fin1 < 0 {
 		return -1, -1
 	}
-	return fin1, l.first(fin1, func(s *segment.Segment) bool {
+	fin2 = l.first(fin1, func(s *segment.Segment) bool {
 		return isFIN(s) && sender(s) != sender(&l.segments[fin1])
 	})
+	if fin2 >= 0 && l.segments[fin2].At < l.segments[fin1].At {
+		return fin2, fin1
+	}
+	return fin1, fin2
 }
 
 // answer is the first segment of the other side that covers the FIN at i. Of
