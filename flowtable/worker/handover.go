@@ -7,12 +7,12 @@ import (
 )
 
 // handoverSize is the segments that fit into one hand-over ring, a power of
-// two: 2,048 of 208 octets, a stall of 2 ms at a million segments a second.
-const handoverSize = 2048
+// two: 4,096 of 208 octets, a stall of 4 ms at a million segments a second.
+const handoverSize = 4096
 
-// handover is a ring of segments from one worker to another: single
-// producer, single consumer. Segments are copied in, since a source's buffers
-// are only lent.
+// handover is a ring of segments from one worker to another, or to itself:
+// single producer, single consumer. Segments are copied in, since a source's
+// buffers are only lent.
 type handover struct {
 	segments [handoverSize]segment.Segment
 	hashes   [handoverSize]uint64
@@ -24,8 +24,6 @@ type handover struct {
 	head atomic.Uint64 // written by the consumer
 	_    [64]byte
 }
-
-func newHandover() *handover { return new(handover) }
 
 // push is for the producer; false where the ring is full.
 func (h *handover) push(s *segment.Segment, hash uint64) bool {
@@ -41,7 +39,8 @@ func (h *handover) push(s *segment.Segment, hash uint64) bool {
 	return true
 }
 
-func (h *handover) empty() bool { return h.head.Load() == h.tail.Load() }
+// crowded is for the consumer: three quarters of the places are taken.
+func (h *handover) crowded() bool { return h.tail.Load()-h.head.Load() > handoverSize/4*3 }
 
 // peek is for the consumer: the longest run that lies in one piece, the
 // consumer's until release.

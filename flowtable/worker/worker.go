@@ -5,8 +5,12 @@
 // # Terms
 //
 // A team is all workers of one appliance. A connection is owned by the worker
-// to which the keyed hash of its tuple falls; a segment that arrived
-// elsewhere is handed over through a ring that has one writer and one reader.
+// to which the keyed hash of its tuple falls. In a team of several, every
+// segment goes to its owner through a ring that has one writer and one reader,
+// and the owner follows them in the order of their times: a worker's horizon
+// is the time up to which it has dealt out all that arrived at its queue, and
+// nobody goes beyond the nearest horizon. So the order in which workers get to
+// run is not taken for the order on the wire.
 //
 // # Ownership
 //
@@ -21,6 +25,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -31,9 +36,15 @@ import (
 
 const (
 	batchSize = 64
-	// idleWait is how long a worker sleeps when nothing comes. Timers are
-	// looked at once per turn.
+	// idleWait is how long a lone worker sleeps when nothing comes. Timers
+	// are looked at once per turn.
 	idleWait = 10 * time.Millisecond
+	// teamWait is the same in a team, where the others wait for its horizon.
+	teamWait = time.Millisecond
+	// settling is how long a segment may take from its time stamp in the
+	// kernel program to the socket's ring: the kernel fills the ring when it
+	// has been through a batch of frames.
+	settling = int64(time.Millisecond)
 	// lossInterval is how often a source is asked what it lost.
 	lossInterval = int64(100 * time.Millisecond)
 	// drainLimit bounds what is still taken from a source at the end, so
@@ -41,17 +52,14 @@ const (
 	drainLimit = 1 << 16
 )
 
-// waker is a source whose Receive can be cut short from another goroutine.
-type waker interface{ Wake() }
-
 // loser is a source that knows how many segments it lost so far.
 type loser interface{ Lost() (uint64, error) }
 
 // Stats counts what a worker did. The worker writes, anyone may read.
 type Stats struct {
 	Received     atomic.Uint64 // segments from the source
-	HandedOver   atomic.Uint64 // of these, given to other workers
-	HandoverLost atomic.Uint64 // of these, lost because the ring was full
+	HandedOver   atomic.Uint64 // of these, for other workers
+	HandoverLost atomic.Uint64 // of those received, lost because a ring was full
 	TakenOver    atomic.Uint64 // from other workers
 	Lost         atomic.Uint64 // lost by the source before they came here
 }
@@ -98,32 +106,28 @@ func (t *Team) owner(hash uint64) int {
 
 // Worker follows the connections that fall to it.
 type Worker struct {
-	team     *Team
-	id       int
-	member   Member
-	inbox    []*handover // by sender; nil for itself
-	sleeping atomic.Bool
-	wake     func()
-	lost     func() (uint64, error)
-	stats    Stats
+	team    *Team
+	id      int
+	member  Member
+	inbox   []*handover // by sender; none in a team of one
+	horizon atomic.Int64
+	lost    func() (uint64, error)
+	stats   Stats
 
 	nextLossCheck int64
 	lossSeen      int64
 	batch         [batchSize]*segment.Segment
-	own           [batchSize]*segment.Segment
 	hashes        [batchSize]uint64
-	handed        []bool // by receiver, in this turn
 }
 
 func newWorker(team *Team, id, size int, m Member) *Worker {
-	w := &Worker{team: team, id: id, member: m, inbox: make([]*handover, size), handed: make([]bool, size)}
-	for i := range w.inbox {
-		if i != id {
-			w.inbox[i] = newHandover()
+	w := &Worker{team: team, id: id, member: m}
+	w.horizon.Store(math.MinInt64)
+	if size > 1 {
+		w.inbox = make([]*handover, size)
+		for i := range w.inbox {
+			w.inbox[i] = new(handover)
 		}
-	}
-	if s, ok := m.Source.(waker); ok {
-		w.wake = s.Wake
 	}
 	if s, ok := m.Source.(loser); ok {
 		w.lost = s.Lost
@@ -142,14 +146,18 @@ func (w *Worker) CPU() int { return w.member.CPU }
 
 // Run works until ctx is done, the source ends, or it fails. Then it writes
 // the records of all connections that are still open (end_reason shutdown),
-// once every worker of the team has handed over its last segments, and closes
+// once every worker of the team has dealt out its last segments, and closes
 // its ring. Every worker of a team must be run.
 func (w *Worker) Run(ctx context.Context) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	wait := idleWait
+	if len(w.inbox) > 0 {
+		wait = teamWait
+	}
 	err := w.pin()
 	for err == nil && ctx.Err() == nil {
-		err = w.turn(idleWait)
+		err = w.turn(wait)
 	}
 	for n := 0; err == nil && n < drainLimit; n += batchSize {
 		before := w.stats.Received.Load()
@@ -157,109 +165,136 @@ func (w *Worker) Run(ctx context.Context) error {
 			break
 		}
 	}
-	w.team.dealing.Add(-1)
-	for w.team.dealing.Load() > 0 {
-		w.takeOver()
-		time.Sleep(100 * time.Microsecond)
-	}
-	w.takeOver()
-	w.member.Table.Flush(flowtable.EndShutdown)
-	w.member.Ring.Close()
+	w.finish()
 	if err == nil || errors.Is(err, io.EOF) {
 		return nil
 	}
 	return fmt.Errorf("worker %d: %w", w.id, err)
 }
 
-// turn takes one batch from the source and everything from the inbox, and
-// tells the table the time.
-func (w *Worker) turn(wait time.Duration) error {
-	n, err := w.member.Source.Receive(w.batch[:], w.rest(wait))
-	w.sleeping.Store(false)
-	if n > 0 {
-		w.deal(w.batch[:n])
+// finish waits for what the rest of the team still deals out, and writes
+// everything out.
+func (w *Worker) finish() {
+	w.horizon.Store(math.MaxInt64)
+	w.team.dealing.Add(-1)
+	for w.team.dealing.Load() > 0 {
+		w.merge(w.team.horizon())
+		time.Sleep(100 * time.Microsecond)
 	}
-	w.takeOver()
+	w.merge(math.MaxInt64)
+	w.member.Table.Flush(flowtable.EndShutdown)
+	w.member.Ring.Close()
+}
+
+// turn takes one batch from the source, brings it to its owners, follows what
+// is this worker's, and tells the table the time.
+func (w *Worker) turn(wait time.Duration) error {
+	before := w.team.clock()
+	n, err := w.member.Source.Receive(w.batch[:], wait)
+	w.stats.Received.Add(uint64(n))
 	now := w.team.clock()
 	w.watchLoss(now)
-	w.member.Table.Advance(now)
+	if len(w.inbox) == 0 {
+		w.follow(n)
+		w.member.Table.Advance(now)
+		return err
+	}
+	w.deal(n)
+	if n == len(w.batch) {
+		w.horizon.Store(max(w.horizon.Load(), w.batch[n-1].At))
+	} else {
+		w.horizon.Store(max(w.horizon.Load(), before-settling))
+	}
+	horizon := w.team.horizon()
+	w.merge(horizon)
+	if horizon != math.MinInt64 {
+		w.member.Table.Advance(min(horizon, now))
+	}
 	return err
 }
 
-// rest is how long the worker may sleep in its source. A sender that finds it
-// asleep wakes it; one that came before is seen here.
-func (w *Worker) rest(wait time.Duration) time.Duration {
-	if wait == 0 || len(w.inbox) == 1 {
-		return wait
+// follow brings the first n segments of the batch to the table.
+func (w *Worker) follow(n int) {
+	for i, s := range w.batch[:n] {
+		key, _ := segment.KeyOf(s)
+		w.hashes[i] = w.team.hasher.Hash(&key)
 	}
-	if w.wake == nil {
-		wait = min(wait, time.Millisecond)
-	}
-	w.sleeping.Store(true)
-	for _, h := range w.inbox {
-		if h != nil && !h.empty() {
-			return 0
-		}
-	}
-	return wait
+	w.member.Table.Update(w.batch[:n], w.hashes[:n])
 }
 
-// deal brings own segments to the table and hands the others over.
-func (w *Worker) deal(batch []*segment.Segment) {
-	w.stats.Received.Add(uint64(len(batch)))
-	own := 0
-	for _, s := range batch {
+// deal brings the first n segments of the batch to the rings of their owners.
+func (w *Worker) deal(n int) {
+	for _, s := range w.batch[:n] {
 		key, _ := segment.KeyOf(s)
 		hash := w.team.hasher.Hash(&key)
-		if to := w.team.owner(hash); to != w.id {
-			w.handOver(to, s, hash)
-			continue
+		to := w.team.owner(hash)
+		if to != w.id {
+			w.stats.HandedOver.Add(1)
 		}
-		w.own[own], w.hashes[own] = s, hash
-		own++
-	}
-	w.member.Table.Update(w.own[:own], w.hashes[:own])
-	for to, handed := range w.handed {
-		if handed {
-			w.handed[to] = false
-			if other := w.team.workers[to]; other.sleeping.Load() && other.wake != nil {
-				other.wake()
-			}
+		if !w.team.workers[to].inbox[w.id].push(s, hash) {
+			w.stats.HandoverLost.Add(1)
+			w.team.lossAt.Store(w.team.clock())
 		}
 	}
 }
 
-func (w *Worker) handOver(to int, s *segment.Segment, hash uint64) {
-	w.stats.HandedOver.Add(1)
-	if !w.team.workers[to].inbox[w.id].push(s, hash) {
-		w.stats.HandoverLost.Add(1)
-		w.team.lossAt.Store(w.team.clock())
-		return
+// horizon is the time up to which every worker has dealt out its segments.
+func (t *Team) horizon() int64 {
+	nearest := int64(math.MaxInt64)
+	for _, w := range t.workers {
+		nearest = min(nearest, w.horizon.Load())
 	}
-	w.handed[to] = true
+	return nearest
 }
 
-// takeOver follows the segments that others received.
-func (w *Worker) takeOver() {
+// merge follows the segments of all senders in the order of their times, up
+// to the horizon. A ring that fills up is not kept waiting: the order is then
+// that of what is there.
+func (w *Worker) merge(horizon int64) {
 	for _, h := range w.inbox {
-		if h == nil {
-			continue
-		}
-		for n := 0; n < handoverSize; {
-			segments, hashes := h.peek()
-			if len(segments) == 0 {
-				break
-			}
-			k := min(len(segments), batchSize)
-			for i := range k {
-				w.own[i] = &segments[i]
-			}
-			w.member.Table.Update(w.own[:k], hashes[:k])
-			h.release(k)
-			w.stats.TakenOver.Add(uint64(k))
-			n += k
+		if h.crowded() {
+			horizon = math.MaxInt64
 		}
 	}
+	for {
+		from, limit := w.earliest(horizon)
+		if from < 0 {
+			return
+		}
+		h := w.inbox[from]
+		segments, hashes := h.peek()
+		n := 0
+		for n < len(segments) && n < batchSize && segments[n].At <= limit {
+			w.batch[n] = &segments[n]
+			n++
+		}
+		w.member.Table.Update(w.batch[:n], hashes[:n])
+		h.release(n)
+		if from != w.id {
+			w.stats.TakenOver.Add(uint64(n))
+		}
+	}
+}
+
+// earliest returns the sender with the earliest segment within the horizon,
+// below 0 for none, and up to which time its segments come before any other's.
+func (w *Worker) earliest(horizon int64) (from int, limit int64) {
+	from, first := -1, int64(math.MaxInt64)
+	second := first
+	for i, h := range w.inbox {
+		segments, _ := h.peek()
+		if len(segments) == 0 {
+			continue
+		}
+		switch at := segments[0].At; {
+		case at > horizon:
+		case from < 0 || at < first:
+			from, first, second = i, at, min(second, first)
+		default:
+			second = min(second, at)
+		}
+	}
+	return from, min(horizon, second)
 }
 
 // watchLoss marks what may have missed a segment. A segment that any source

@@ -3,11 +3,13 @@ package worker
 import (
 	"cmp"
 	"context"
+	"errors"
 	"io"
+	"math"
 	"math/rand/v2"
-	"reflect"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,33 +23,57 @@ type script struct {
 	segments []segment.Segment
 	lent     [batchSize]segment.Segment
 	lost     uint64
-	team     *Team // whose hand-over rings it does not fill
+	next     atomic.Int64 // time of the next segment
+	others   []*script
+}
+
+// abreast is how far, in ns, a script runs ahead of the others: as far as
+// queues of one machine do, not as far as would fill the rings.
+const abreast = 1000
+
+func newScript(segments []segment.Segment) *script {
+	s := &script{segments: segments}
+	s.look()
+	return s
+}
+
+func (s *script) look() {
+	if len(s.segments) > 0 {
+		s.next.Store(s.segments[0].At)
+	} else {
+		s.next.Store(math.MaxInt64 / 2)
+	}
 }
 
 func (s *script) Receive(batch []*segment.Segment, _ time.Duration) (int, error) {
-	if s.team != nil && s.team.underWay() > handoverSize/2 {
-		return 0, nil
-	}
 	if len(s.segments) == 0 {
 		return 0, io.EOF
 	}
-	n := copy(s.lent[:], s.segments[:min(len(s.segments), len(batch), 1+len(s.segments)%batchSize)])
+	now := clockOf(s.others)() - settling
+	n := 0
+	for most := 1 + len(s.segments)%len(batch); n < min(most, len(s.segments)) && s.segments[n].At <= now+abreast; n++ {
+		s.lent[n] = s.segments[n]
+	}
 	for i := range n {
 		batch[i] = &s.lent[i]
 	}
 	s.segments = s.segments[n:]
+	s.look()
 	return n, nil
 }
 
 func (s *script) Lost() (uint64, error) { return s.lost, nil }
 
-// underWay is the segments handed over and not yet taken.
-func (t *Team) underWay() int {
-	n := 0
-	for _, w := range t.workers {
-		n += int(w.stats.HandedOver.Load()) - int(w.stats.HandoverLost.Load()) - int(w.stats.TakenOver.Load())
+// clockOf is the clock of a world in which everything up to now has arrived:
+// now is short of the earliest segment that has not.
+func clockOf(scripts []*script) func() int64 {
+	return func() int64 {
+		now := int64(math.MaxInt64 / 2)
+		for _, s := range scripts {
+			now = min(now, s.next.Load())
+		}
+		return now - 1 + settling
 	}
-	return n
 }
 
 // conversation appends an orderly connection: handshake, data, four waves.
@@ -90,28 +116,26 @@ func newTable(t testing.TB, h segment.Hasher, ring *flowtable.Ring, flows uint32
 	return table
 }
 
-// run lets a team follow sources to their ends and returns all records,
-// in an order of their own.
-func run(t *testing.T, sources []Source, clock func() int64) ([]flowtable.Record, *Team) {
+// run lets a team follow scripts to their ends and returns all records, in an
+// order of their own.
+func run(t *testing.T, scripts ...*script) ([]flowtable.Record, *Team) {
 	t.Helper()
 	h := segment.NewHasher()
 	var (
 		members []Member
 		rings   []*flowtable.Ring
-		tables  []*flowtable.Table
 	)
-	for _, s := range sources {
+	for _, s := range scripts {
 		ring := flowtable.NewRing(1<<12, true)
-		table := newTable(t, h, ring, 1<<13)
-		members = append(members, Member{Source: s, Table: table, Ring: ring, CPU: -1})
-		rings, tables = append(rings, ring), append(tables, table)
+		members = append(members, Member{Source: s, Table: newTable(t, h, ring, 1<<13), Ring: ring, CPU: -1})
+		rings = append(rings, ring)
 	}
-	team, err := NewTeam(members, h, clock)
+	for _, s := range scripts {
+		s.others = scripts
+	}
+	team, err := NewTeam(members, h, clockOf(scripts))
 	if err != nil {
 		t.Fatal(err)
-	}
-	for _, s := range sources {
-		s.(*script).team = team
 	}
 	var wait sync.WaitGroup
 	for _, w := range team.Workers() {
@@ -134,29 +158,32 @@ func run(t *testing.T, sources []Source, clock func() int64) ([]flowtable.Record
 }
 
 // Both directions of a connection arrive on queues of their own, and on
-// others than their owner's: the records are those of a single worker.
-func TestTeamFollowsAcrossQueues(t *testing.T) {
+// others than their owner's, and workers run in any order: the records are
+// those of a single worker, in every field.
+func TestTeamEqualsSingleWorker(t *testing.T) {
 	const connections = 2000
 	var whole []segment.Segment
-	split := make([]*script, 3)
-	for i := range split {
-		split[i] = &script{}
-	}
 	for n := range connections {
-		one := conversation(nil, n, int64(n)*10)
-		whole = append(whole, one...)
-		for _, s := range one {
-			queue := (n + int(s.SrcPort)) % len(split)
-			split[queue].segments = append(split[queue].segments, s)
+		whole = append(whole, conversation(nil, n, int64(n)*10)...)
+		// The tuple is taken again at once, its SYN on another queue than
+		// its SYN-ACK.
+		again := conversation(nil, n, int64(n)*10+9500)
+		for i := range again {
+			again[i].Seq += 1 << 20
+			again[i].Ack += 1 << 20
 		}
+		whole = append(whole, again...)
 	}
 	slices.SortStableFunc(whole, func(a, b segment.Segment) int { return cmp.Compare(a.At, b.At) })
-	still := func() int64 { return connections * 20 }
-	want, _ := run(t, []Source{&script{segments: whole}}, still)
-	got, team := run(t, []Source{split[0], split[1], split[2]}, still)
-	if len(want) != connections || len(got) != connections {
-		t.Fatalf("%d and %d records of %d connections", len(want), len(got), connections)
+	queues := make([][]segment.Segment, 3)
+	for i := range whole {
+		whole[i].At += int64(i) // no two at once: their order would be anybody's guess
+		s := whole[i]
+		queue := (int(s.Src[15]) + int(s.Dst[15]) + int(s.SrcPort)) % len(queues)
+		queues[queue] = append(queues[queue], s)
 	}
+	want, _ := run(t, newScript(slices.Clone(whole)))
+	got, team := run(t, newScript(queues[0]), newScript(queues[1]), newScript(queues[2]))
 	var handed, taken, lost uint64
 	for _, w := range team.Workers() {
 		handed += w.Stats().HandedOver.Load()
@@ -166,36 +193,46 @@ func TestTeamFollowsAcrossQueues(t *testing.T) {
 	if handed == 0 || handed != taken || lost != 0 {
 		t.Errorf("%d segments handed over, %d taken, %d lost", handed, taken, lost)
 	}
+	if len(want) != 2*connections || len(got) != len(want) {
+		t.Fatalf("%d and %d records of %d connections", len(want), len(got), 2*connections)
+	}
 	for i := range want {
-		g := got[i]
-		if g.Client.Octets != want[i].Client.Octets || g.Server.Payload != want[i].Server.Payload || !g.Complete {
-			t.Fatalf("record %d: got %+v, want %+v", i, g, want[i])
+		if got[i] != want[i] {
+			t.Fatalf("record %d: got %+v, want %+v", i, got[i], want[i])
 		}
 	}
 }
 
-// The owner of a connection gets its segments in the order of each queue:
-// with symmetric queues the records are equal in every field.
-func TestTeamEqualsSingleWorker(t *testing.T) {
-	var whole []segment.Segment
-	split := []*script{{}, {}}
-	for n := range 1000 {
-		one := conversation(nil, n, int64(n)*10)
-		whole = append(whole, one...)
-		split[n%2].segments = append(split[n%2].segments, one...)
+// A ring that fills up is not kept waiting for the horizon.
+func TestCrowdedRingDoesNotWait(t *testing.T) {
+	h := segment.NewHasher()
+	ring := flowtable.NewRing(64, false)
+	team, err := NewTeam([]Member{
+		{Source: newScript(nil), Table: newTable(t, h, ring, 16), Ring: ring, CPU: -1},
+		{Source: newScript(nil), Table: newTable(t, h, ring, 16), Ring: ring, CPU: -1},
+	}, h, func() int64 { return 0 })
+	if err != nil {
+		t.Fatal(err)
 	}
-	still := func() int64 { return 1e5 }
-	want, _ := run(t, []Source{&script{segments: whole}}, still)
-	got, _ := run(t, []Source{split[0], split[1]}, still)
-	if !reflect.DeepEqual(got, want) {
-		t.Fatalf("records of two workers differ from those of one: %d and %d", len(got), len(want))
+	w := team.Workers()[0]
+	for i := range handoverSize/4*3 + 1 {
+		w.merge(0)
+		if w.stats.TakenOver.Load() != 0 {
+			t.Fatalf("segments beyond the horizon were followed with %d in the ring", i)
+		}
+		w.inbox[1].push(&segment.Segment{At: int64(i) + 1}, 7)
+	}
+	w.merge(0)
+	if n := w.stats.TakenOver.Load(); n != handoverSize/4*3+1 {
+		t.Errorf("%d segments taken from a crowded ring", n)
 	}
 }
 
 // A source that lost segments makes the records of what was open lossy.
 func TestLossIsEvidence(t *testing.T) {
-	s := &script{segments: conversation(nil, 1, 10), lost: 3}
-	records, team := run(t, []Source{s}, func() int64 { return 20000 })
+	s := newScript(conversation(nil, 1, 10))
+	s.lost = 3
+	records, team := run(t, s)
 	if len(records) != 1 || records[0].Evidence != flowtable.Lossy {
 		t.Fatalf("%d records, evidence %v", len(records), records[0].Evidence)
 	}
@@ -236,7 +273,7 @@ func TestNoAllocation(t *testing.T) {
 	h := segment.NewHasher()
 	ring := flowtable.NewRing(1<<12, false)
 	table := newTable(t, h, ring, 1<<12)
-	team, err := NewTeam([]Member{{Source: c, Table: table, Ring: ring, CPU: -1}, {Source: &script{}, Table: newTable(t, h, ring, 16), Ring: ring, CPU: -1}},
+	team, err := NewTeam([]Member{{Source: c, Table: table, Ring: ring, CPU: -1}, {Source: newScript(nil), Table: newTable(t, h, ring, 1<<12), Ring: ring, CPU: -1}},
 		h, func() int64 { return c.now })
 	if err != nil {
 		t.Fatal(err)
@@ -248,7 +285,9 @@ func TestNoAllocation(t *testing.T) {
 			if err := w.turn(0); err != nil {
 				t.Fatal(err)
 			}
-			team.Workers()[1].takeOver()
+			if err := team.Workers()[1].turn(0); !errors.Is(err, io.EOF) {
+				t.Fatal(err)
+			}
 			records, _ := ring.Read()
 			published += len(records)
 			ring.Release(len(records))
@@ -264,7 +303,7 @@ func TestNoAllocation(t *testing.T) {
 }
 
 func TestHandoverRing(t *testing.T) {
-	h := newHandover()
+	h := new(handover)
 	const total = 200_000
 	go func() {
 		for i := uint64(0); i < total; {
@@ -307,7 +346,7 @@ func TestReplayerKeepsConnectionsOverFiles(t *testing.T) {
 	one := conversation(nil, 1, 1e12)
 	r := NewReplayer(table, h)
 	for _, part := range [][]segment.Segment{one[:4], one[4:], conversation(nil, 1, 5)} {
-		if err := r.Run(context.Background(), &script{segments: part}); err != nil {
+		if err := r.Run(context.Background(), newScript(part)); err != nil {
 			t.Fatal(err)
 		}
 	}
