@@ -214,18 +214,7 @@ func (w *appendWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// encapsulation is segment.Encapsulation.String without its allocation.
-func (e *encoder) encapsulation(layers segment.Encapsulation) {
+func (e *encoder) encapsulation(v segment.Encapsulation) {
 	e.key("encapsulation")
-	e.b = append(e.b, '"')
-	for i, l := range layers {
-		if l == segment.NoLayer {
-			break
-		}
-		if i > 0 {
-			e.b = append(e.b, ',')
-		}
-		e.b = append(e.b, l.String()...)
-	}
-	e.b = append(e.b, '"')
+	e.b = append(v.AppendTo(append(e.b, '"')), '"')
 }

@@ -16,7 +16,7 @@ import (
 
 const fourWayJSON = `{
 "flow_id":"000g40o40k30e0000000000004","client_ip":"2001:db8:1::6","client_port":40000,"server_ip":"2001:db8:ffff::1","server_port":443,
-"oriented_by":"syn","vlan_id":100,"encapsulation":"qinq,vlan","interface":"eth1","evidence":"full",
+"oriented_by":"syn","vlan_id":100,"encapsulation":"qinq,mpls","interface":"eth1","evidence":"full",
 "start_at":"2023-11-14T22:13:20.000000000Z","end_at":"2023-11-14T22:13:20.009000000Z",
 "client_packets":7,"server_packets":5,"client_bytes":1570,"server_bytes":5000000000,
 "client_payload_bytes":1234,"server_payload_bytes":4999999000,"client_tcp_flags":27,"server_tcp_flags":19,"accounting":"counted",

@@ -43,7 +43,7 @@ func fourWay() flowtable.Record {
 			SYNRetransmits: 2, FINRetransmits: 3, TCPFlags: segment.SYN | segment.ACK | segment.FIN, State: flowtable.StateTimeWait,
 		},
 		HalfClosePayload: 17, ReuseAfter: 59_000_000_000, Reused: true, Interface: 1, VLAN: 100,
-		Encapsulation: segment.Encapsulation{segment.LayerQinQ, segment.LayerVLAN},
+		Encapsulation: segment.Encapsulation{Layers: [4]segment.Layer{segment.LayerQinQ, segment.LayerMPLS}},
 		OrientedBy:    flowtable.BySYN, Evidence: flowtable.Full, CloseKind: flowtable.FourWay,
 		Initiator: flowtable.Server, EndReason: flowtable.EndClosed, Complete: true,
 	}
@@ -118,8 +118,9 @@ func randomRecord(rng *rand.Rand) flowtable.Record {
 		Initiator: flowtable.Party(rng.IntN(3)), RSTBy: flowtable.Party(rng.IntN(3)),
 		EndReason: flowtable.EndReason(rng.IntN(flowtable.EndReasons)), Complete: rng.IntN(2) == 0, Reused: rng.IntN(2) == 0,
 	}
-	for i := range r.Encapsulation[:rng.IntN(5)] {
-		r.Encapsulation[i] = segment.Layer(1 + rng.IntN(2))
+	r.Encapsulation.Identifier = rng.Uint32() >> rng.UintN(32)
+	for i := range r.Encapsulation.Layers[:rng.IntN(5)] {
+		r.Encapsulation.Layers[i] = segment.Layer(1 + rng.IntN(segment.Layers-1))
 	}
 	moment := rng.Int64N(4e18)
 	for m := range r.At {

@@ -97,7 +97,7 @@ func TestLossyEvidence(t *testing.T) {
 func TestWhereSeen(t *testing.T) {
 	v := between(40000, 443)
 	first, second := v.segment(opened[0]), v.segment(opened[1])
-	first.VLAN, first.Encapsulation[0] = 7, segment.LayerVLAN
+	first.VLAN, first.Encapsulation.Layers[0] = 7, segment.LayerVLAN
 	second.VLAN, second.Interface = 8, 9
 	b := newBench(t, Config{Timeouts: ReplayTimeouts(), FirstSerial: 100})
 	b.feed(first, second)

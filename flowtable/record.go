@@ -44,8 +44,8 @@ type Record struct {
 	ReuseAfter       int64  // ns; valid where Reused
 	Interface        uint32 // of the first segment, as in segment.Segment
 	Slice            uint32
-	VLAN             uint16
 	Encapsulation    segment.Encapsulation
+	VLAN             uint16
 	Seen             uint8
 	OrientedBy       OrientedBy
 	Evidence         Evidence

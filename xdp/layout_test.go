@@ -21,13 +21,14 @@ func TestLayout(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, goType := range map[string]reflect.Type{
-		"key":       reflect.TypeFor[segment.Key](),
-		"direction": reflect.TypeFor[segment.Direction](),
-		"counters":  reflect.TypeFor[segment.Counters](),
-		"segment":   reflect.TypeFor[segment.Segment](),
-		"ledger":    reflect.TypeFor[programCounts](),
-		"batch":     reflect.TypeFor[walkBatch](),
-		"request":   reflect.TypeFor[walkRequest](),
+		"key":           reflect.TypeFor[segment.Key](),
+		"direction":     reflect.TypeFor[segment.Direction](),
+		"counters":      reflect.TypeFor[segment.Counters](),
+		"segment":       reflect.TypeFor[segment.Segment](),
+		"encapsulation": reflect.TypeFor[segment.Encapsulation](),
+		"ledger":        reflect.TypeFor[programCounts](),
+		"batch":         reflect.TypeFor[walkBatch](),
+		"request":       reflect.TypeFor[walkRequest](),
 	} {
 		t.Run(name, func(t *testing.T) {
 			var c *btf.Struct
@@ -105,7 +106,10 @@ func TestEnums(t *testing.T) {
 		},
 		"layer": {
 			"LAYER_NONE": uint64(segment.NoLayer), "LAYER_VLAN": uint64(segment.LayerVLAN), "LAYER_QINQ": uint64(segment.LayerQinQ),
-			"LAYER_PPPOE": uint64(segment.LayerPPPoE),
+			"LAYER_PPPOE": uint64(segment.LayerPPPoE), "LAYER_MPLS": uint64(segment.LayerMPLS), "LAYER_IPIP": uint64(segment.LayerIPIP),
+			"LAYER_GRE": uint64(segment.LayerGRE), "LAYER_ERSPAN_TYPE_I": uint64(segment.LayerERSPANTypeI),
+			"LAYER_ERSPAN": uint64(segment.LayerERSPAN), "LAYER_VXLAN": uint64(segment.LayerVXLAN),
+			"LAYER_GENEVE": uint64(segment.LayerGENEVE), "LAYER_GTPU": uint64(segment.LayerGTPU),
 		},
 		"outcome": {
 			"OUTCOME_TCP": uint64(segment.TCP), "OUTCOME_NOT_IP": uint64(segment.NotIP), "OUTCOME_NOT_TCP": uint64(segment.NotTCP),

@@ -10,48 +10,100 @@ const (
 // Decode reads one captured frame of the given link type into s. Where the
 // Outcome is TCP it has set Src, Dst, SrcPort, DstPort, Seq, Ack, Octets,
 // Payload, VLAN, TCPFlags and Encapsulation; every other field is the
-// caller's. With any other Outcome s is as it was.
+// caller's. With any other Outcome s is as it was. A frame of a link type that
+// is not Supported is NotIP.
 //
 // The frame may be cut short (snapped) behind the first 20 octets of the TCP
 // header: lengths are taken from the headers and checksums are not judged. A
-// first fragment is decoded as if it were the whole packet. A frame of a link
-// type that is not Supported is NotIP.
+// first fragment is decoded as if it were the whole packet, be it of TCP or of
+// a tunnel.
+//
+// The connection is the innermost one, and Octets are those of its own IP
+// packet. VLAN is the outermost tag of the outermost frame. These are the
+// rules, which xdp/bpf/parse.h and tunnel.h follow too:
+//
+//	announced by               must be whole            goes on with             else
+//	ether type 8100 88a8 9100  tag, 4 octets            its ether type           5th: NotIP
+//	ether type 8864 (PPPoE)    8 octets: 11 00 … PPP    0021 IPv4, 0057 IPv6     NotIP
+//	ether type 8847 8848       label, 4 octets, until   version nibble (1 more   9th, other
+//	(MPLS)                     the bottom of the stack  octet): IPv4, IPv6       nibble: NotIP
+//	ether type 0800, 86dd      IP header                protocol, next header    NotIP
+//	protocol 4, 41             -                        IPv4, IPv6               NotTCP
+//	protocol 47 (GRE)          4 octets: version 0,     0800 IPv4, 86dd IPv6,    NotTCP
+//	                           no routing; checksum,    6558 Ethernet,
+//	                           key and sequence number  88be, 22eb ERSPAN
+//	GRE 88be, no sequence nr.  - (ERSPAN type I)        Ethernet                 -
+//	GRE 88be, sequence number  8 octets: version 1      Ethernet                 NotTCP
+//	GRE 22eb                   12 octets: version 2,    Ethernet                 NotTCP
+//	                           frame type 0; 8 more
+//	                           behind the flag O
+//	UDP to 4789 (VXLAN)        8 octets: flag I         Ethernet                 NotTCP
+//	UDP to 6081 (GENEVE)       8 octets: version 0;     0800 IPv4, 86dd IPv6,    NotTCP
+//	                           its options              6558 Ethernet
+//	UDP to 2152 (GTP-U)        8 octets: version 1,     version nibble (1 more   NotTCP, also
+//	                           PT, type 255; 4 where    octet): IPv4, IPv6       a 5th extension
+//	                           E, S or PN; behind E
+//	                           up to 4 extensions
+//
+// What is cut off or contradicts itself is Undecodable, but UDP that ends
+// within its own header is NotTCP. A fragment other than the first has no
+// ports and is not looked into: Fragment where it is of TCP, else NotTCP.
+// Inside a tunnel over IP (protocol 4, 41, 47, UDP) NotIP becomes NotTCP. A
+// fifth layer of encapsulation and a third tunnel over IP are treated as
+// protocols that nobody knows, before anything of them is read.
 func Decode(link LinkType, frame []byte, s *Segment) Outcome {
 	etherType, rest, ok := stripLink(link, frame)
 	if !ok {
 		return Undecodable
 	}
-	etherType, packet, tags, ok := stripTags(etherType, rest)
-	if !ok {
-		return Undecodable
-	}
-	layers := tags.encapsulation()
-	if etherType == etherTypePPPoE {
-		if etherType, packet, ok = stripPPPoE(packet); !ok {
-			return Undecodable
-		}
-		layers.add(LayerPPPoE)
-	}
-
+	w := walk{etherType: etherType, rest: rest}
 	var transport transport
-	switch etherType {
-	case etherTypeIPv4:
-		transport = walkIPv4(packet)
-	case etherTypeIPv6:
-		transport = walkIPv6(packet)
-	default:
-		return NotIP
+	for {
+		if outcome := w.stripLabels(); outcome != TCP {
+			return outcome
+		}
+		switch w.etherType {
+		case etherTypeIPv4:
+			transport = walkIPv4(w.rest)
+		case etherTypeIPv6:
+			transport = walkIPv6(w.rest)
+		default:
+			return w.unknown()
+		}
+		if transport.outcome != NotTCP {
+			break
+		}
+		if outcome := w.stripTunnel(transport); outcome != TCP {
+			return outcome
+		}
 	}
 	if transport.outcome != TCP {
 		return transport.outcome
 	}
-	if !s.decodeTCP(packet, transport) {
+	if !s.decodeTCP(w.rest, transport) {
 		return Undecodable
 	}
-	s.decodeAddresses(etherType, packet)
-	s.VLAN = tags.vlan
-	s.Encapsulation = layers
+	s.decodeAddresses(w.etherType, w.rest)
+	s.VLAN = w.vlan
+	s.Encapsulation = w.encapsulation
 	return TCP
+}
+
+// walk is how far a frame has been read. Its methods answer TCP to go on.
+type walk struct {
+	rest          []byte // what has not been read
+	etherType     uint16 // of rest
+	vlan          uint16
+	tunnels       int // over IP, that were entered
+	encapsulation Encapsulation
+}
+
+// unknown is the outcome of what is not understood.
+func (w *walk) unknown() Outcome {
+	if w.tunnels > 0 {
+		return NotTCP
+	}
+	return NotIP
 }
 
 // decodeTCP reads the TCP header (RFC 9293 section 3.1). It changes nothing

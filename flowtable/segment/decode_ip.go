@@ -28,13 +28,18 @@ const (
 	extMobility       = 135
 )
 
-// transport is where a packet's TCP header begins. The lengths are octets
-// from the start of the IP header, and valid where outcome is TCP.
+// transport is where the header behind IP begins. The lengths are octets from
+// the start of the IP header.
 type transport struct {
-	offset  int // of the TCP header
-	total   int // of the whole packet, as the IP header has it
-	outcome Outcome
+	offset   int   // of the header behind IP; where outcome is TCP or NotTCP
+	total    int   // of the whole packet, as the IP header has it; where outcome is TCP
+	protocol uint8 // of the header behind IP; where outcome is NotTCP
+	outcome  Outcome
 }
+
+// protoNone is a fragment's that does not begin with the header behind IP: no
+// next header (RFC 8200 section 4.7).
+const protoNone = 59
 
 // walkIPv4 steps over an IPv4 header and its options.
 func walkIPv4(packet []byte) transport {
@@ -45,11 +50,11 @@ func walkIPv4(packet []byte) transport {
 	if packet[0]>>4 != 4 || header < ipv4HeaderMin {
 		return transport{outcome: Undecodable}
 	}
-	if packet[9] != protoTCP {
-		return transport{outcome: NotTCP}
-	}
 	if binary.BigEndian.Uint16(packet[6:])&fragmentOffsetIPv4 != 0 {
-		return transport{outcome: Fragment}
+		return laterFragment(packet[9])
+	}
+	if packet[9] != protoTCP {
+		return transport{outcome: NotTCP, offset: header, protocol: packet[9]}
 	}
 	total := int(binary.BigEndian.Uint16(packet[2:]))
 	if total == 0 {
@@ -73,7 +78,7 @@ func walkIPv6(packet []byte) transport {
 	next, offset := packet[6], ipv6Header
 	for extensions := 0; next != protoTCP; extensions++ {
 		if !isExtension(next) {
-			return transport{outcome: NotTCP}
+			return transport{outcome: NotTCP, offset: offset, protocol: next}
 		}
 		if extensions == extensionsMax || len(packet) < offset+extensionMin {
 			return transport{outcome: Undecodable}
@@ -82,7 +87,7 @@ func walkIPv6(packet []byte) transport {
 		switch next {
 		case extFragment:
 			if binary.BigEndian.Uint16(header[2:])&fragmentOffsetIPv6 != 0 {
-				return transport{outcome: laterFragment(header[0])}
+				return laterFragment(header[0])
 			}
 			offset += extensionMin
 		case extAuthentication:
@@ -96,12 +101,13 @@ func walkIPv6(packet []byte) transport {
 }
 
 // laterFragment is the outcome of a fragment other than the first. What its
-// next header announces begins in the first fragment, so it is not walked.
-func laterFragment(next byte) Outcome {
-	if next == protoTCP {
-		return Fragment
+// protocol or next header announces begins in the first fragment, so it is not
+// walked.
+func laterFragment(announced uint8) transport {
+	if announced == protoTCP {
+		return transport{outcome: Fragment}
 	}
-	return NotTCP
+	return transport{outcome: NotTCP, protocol: protoNone}
 }
 
 func isExtension(next byte) bool {

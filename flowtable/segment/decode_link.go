@@ -22,26 +22,11 @@ const (
 	LinkLinuxSLL2 LinkType = 276 // Linux "cooked" capture, second version
 )
 
-// Ether types (IEEE registry; <linux/if_ether.h>).
-const (
-	etherTypeNone   = 0
-	etherTypeIPv4   = 0x0800
-	etherTypeIPv6   = 0x86dd
-	etherTypeVLAN   = 0x8100 // IEEE 802.1Q
-	etherTypeQinQ   = 0x88a8 // IEEE 802.1ad
-	etherTypeVLAN91 = 0x9100 // stacked tags before 802.1ad
-	etherTypePPPoE  = 0x8864 // PPP over Ethernet, session stage (RFC 2516)
-)
-
 const (
 	ethernetHeader = 14
 	sllHeader      = 16
 	sll2Header     = 20
 	familyHeader   = 4
-	vlanTag        = 4
-	vlanTagsMax    = 4
-	vlanIDMask     = 0x0fff
-	pppoeHeader    = 8 // with the PPP protocol behind it
 )
 
 // Supported tells whether Decode reads frames of this link type.
@@ -153,53 +138,4 @@ func etherTypeOfPPP(protocol uint16) uint16 {
 		return etherTypeIPv6
 	}
 	return etherTypeNone
-}
-
-// stripPPPoE removes the header of a session's packet (RFC 2516 section 4):
-// version and type 1, code 0, and a PPP protocol of two octets. It returns
-// etherTypeNone where it is not that, and is false where it is cut off.
-func stripPPPoE(frame []byte) (etherType uint16, rest []byte, ok bool) {
-	if len(frame) < pppoeHeader {
-		return etherTypeNone, nil, false
-	}
-	if frame[0] != 0x11 || frame[1] != 0 {
-		return etherTypeNone, nil, true
-	}
-	return etherTypeOfPPP(binary.BigEndian.Uint16(frame[6:])), frame[pppoeHeader:], true
-}
-
-// tags is what the VLAN tags of a frame said.
-type tags struct {
-	vlan  uint16 // outermost identifier
-	count int
-}
-
-func (t tags) encapsulation() Encapsulation {
-	switch t.count {
-	case 0:
-		return Encapsulation{}
-	case 1:
-		return Encapsulation{LayerVLAN}
-	}
-	return Encapsulation{LayerQinQ}
-}
-
-// stripTags removes up to four VLAN tags; the ether type of a fifth is
-// returned like any other that is not IP. It is false where a tag is cut off.
-func stripTags(etherType uint16, frame []byte) (inner uint16, rest []byte, t tags, ok bool) {
-	for isTag(etherType) && t.count < vlanTagsMax {
-		if len(frame) < vlanTag {
-			return etherTypeNone, nil, t, false
-		}
-		if t.count == 0 {
-			t.vlan = binary.BigEndian.Uint16(frame) & vlanIDMask
-		}
-		t.count++
-		etherType, frame = binary.BigEndian.Uint16(frame[2:]), frame[vlanTag:]
-	}
-	return etherType, frame, t, true
-}
-
-func isTag(etherType uint16) bool {
-	return etherType == etherTypeVLAN || etherType == etherTypeQinQ || etherType == etherTypeVLAN91
 }

@@ -21,7 +21,7 @@ func (w wanted) segment() segment.Segment {
 	s := segment.Segment{
 		SrcPort: 40000, DstPort: 443, Seq: testSeq, Ack: testAck,
 		Octets: w.octets, Payload: w.payload, VLAN: w.vlan, TCPFlags: w.flags,
-		Encapsulation: segment.Encapsulation{w.layer, w.inner},
+		Encapsulation: segment.Encapsulation{Layers: [4]segment.Layer{w.layer, w.inner}},
 		Src:           [16]byte{10: 0xff, 11: 0xff, 12: client4[0], 13: client4[1], 14: client4[2], 15: client4[3]},
 		Dst:           [16]byte{10: 0xff, 11: 0xff, 12: server4[0], 13: server4[1], 14: server4[2], 15: server4[3]},
 	}

@@ -98,7 +98,6 @@ type Segment struct {
 	TCPFlags      uint8
 	Marks         uint8
 	Encapsulation Encapsulation
-	_             uint32
 	Own           Direction // the direction of this segment
 	Other         Direction
 }
@@ -129,55 +128,3 @@ func (s *Segment) End() uint32 {
 
 // Covers tells whether the acknowledgement number ack covers end, modulo 2^32.
 func Covers(ack, end uint32) bool { return int32(ack-end) >= 0 }
-
-// Layer is one thing that was stripped before the connection's own IP header.
-type Layer uint8
-
-// The layers a frame may be wrapped in.
-const (
-	NoLayer Layer = iota
-	LayerVLAN
-	LayerQinQ
-	LayerPPPoE
-)
-
-func (l Layer) String() string {
-	switch l {
-	case LayerVLAN:
-		return "vlan"
-	case LayerQinQ:
-		return "qinq"
-	case LayerPPPoE:
-		return "pppoe"
-	default:
-		return ""
-	}
-}
-
-// Encapsulation lists the stripped layers, outermost first, NoLayer after the
-// last. One VLAN tag is LayerVLAN, two or more tags are LayerQinQ.
-type Encapsulation [4]Layer
-
-// add appends l, for which there must be room.
-func (e *Encapsulation) add(l Layer) {
-	i := 0
-	for e[i] != NoLayer {
-		i++
-	}
-	e[i] = l
-}
-
-// String joins the layers by commas; it is empty where there are none.
-func (e Encapsulation) String() string {
-	var s string
-	for _, l := range e {
-		if l == NoLayer {
-			break
-		}
-		if s != "" {
-			s += ","
-		}
-		s += l.String()
-	}
-	return s
-}

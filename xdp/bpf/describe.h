@@ -35,8 +35,7 @@ static __always_inline void fill(struct segment *s, const struct packet *p,
 	s->vlan = p->vlan;
 	s->tcp_flags = p->tcp_flags;
 	s->marks = t->marks;
-	__builtin_memcpy(s->encapsulation, p->layers, sizeof(s->encapsulation));
-	s->unused = 0;
+	s->encapsulation = p->encapsulation;
 	s->at = t->now;
 	if (t->flow) {
 		s->own = t->flow->direction[t->side & 1];

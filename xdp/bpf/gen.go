@@ -4,6 +4,7 @@
 //   - headers.h: protocol headers as they stand on the wire
 //   - segment.h: what is shared with Go, flowtable/segment
 //   - parse.h: from a frame to the fields of its TCP segment
+//   - tunnel.h: labels and tunnels around it
 //   - flows.h: the flow table, and what a segment does to its flow's counters
 //   - describe.h: a struct segment in the place of the frame
 //   - ledger.h: what became of every frame

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * From a frame's octets to the fields of its TCP segment. The rules are those
- * of segment.Decode in Go; a test runs both over the same packets.
+ * of segment.Decode in Go, which has them as a table; a test runs both over
+ * the same packets. What is neither IP nor TCP at first sight is for tunnel.h.
  */
 #ifndef FINWAIT_PARSE_H
 #define FINWAIT_PARSE_H
@@ -43,13 +44,21 @@ struct packet {
 	__u32 payload;
 	__u16 vlan;
 	__u8 tcp_flags;
-	__u8 layers[4]; /* enum layer, outermost first */
+	struct encapsulation encapsulation;
 };
 
-/* Where the next header stands, both from the beginning of the frame. */
+/* Where the next headers stand, from the beginning of the frame, and what they are. */
 struct position {
 	__u32 ip;
-	__u32 tcp;
+	__u32 next; /* behind IP */
+	__be16 ether_type;
+	__u8 protocol; /* of next, where it is not TCP */
+};
+
+/* What a stack of VLAN tags says. */
+struct tags {
+	__u16 outermost;
+	enum layer layer;
 };
 
 static __always_inline int is_vlan(__be16 ether_type)
@@ -59,53 +68,35 @@ static __always_inline int is_vlan(__be16 ether_type)
 	       ether_type == bpf_htons(ETHER_TYPE_QINQ);
 }
 
-/* Leaves the type behind the tags in ether_type and the IP header's place in at. */
-static __always_inline enum outcome parse_link(const struct frame *f, struct packet *p,
-					       struct position *at, __be16 *ether_type)
+/* Stands at a frame's header, and goes on to what is behind it. */
+static __always_inline enum outcome parse_ethernet(const struct frame *f, struct position *at)
 {
-	struct ether_header *eth = f->data;
-	__be16 next;
+	struct ether_header *eth = f->data + at->ip;
 
 	if ((void *)(eth + 1) > f->end)
 		return OUTCOME_UNDECODABLE;
-	next = eth->ether_type;
-	at->ip = sizeof(*eth);
+	at->ether_type = eth->ether_type;
+	at->ip += sizeof(*eth);
+	return OUTCOME_TCP;
+}
 
+static __always_inline enum outcome parse_tags(const struct frame *f, struct position *at,
+					       struct tags *tags)
+{
 #pragma unroll
 	for (int i = 0; i < MAX_VLAN_TAGS; i++) {
 		struct vlan_tag *tag = f->data + at->ip;
 
-		if (!is_vlan(next))
+		if (!is_vlan(at->ether_type))
 			break;
 		if ((void *)(tag + 1) > f->end)
 			return OUTCOME_UNDECODABLE;
 		if (i == 0)
-			p->vlan = bpf_ntohs(tag->control) & 0x0fff;
-		p->layers[0] = i == 0 ? LAYER_VLAN : LAYER_QINQ;
-		next = tag->ether_type;
+			tags->outermost = bpf_ntohs(tag->control) & 0x0fff;
+		tags->layer = i == 0 ? LAYER_VLAN : LAYER_QINQ;
+		at->ether_type = tag->ether_type;
 		at->ip += sizeof(*tag);
 	}
-	*ether_type = next;
-	return OUTCOME_TCP;
-}
-
-static __always_inline enum outcome parse_pppoe(const struct frame *f, struct packet *p,
-						struct position *at, __be16 *ether_type)
-{
-	struct pppoe_header *session = f->data + at->ip;
-
-	if ((void *)(session + 1) > f->end)
-		return OUTCOME_UNDECODABLE;
-	if (session->version_type != 0x11 || session->code)
-		return OUTCOME_NOT_IP;
-	if (session->protocol == bpf_htons(PPP_IPV4))
-		*ether_type = bpf_htons(ETHER_TYPE_IPV4);
-	else if (session->protocol == bpf_htons(PPP_IPV6))
-		*ether_type = bpf_htons(ETHER_TYPE_IPV6);
-	else
-		return OUTCOME_NOT_IP;
-	p->layers[p->layers[0] ? 1 : 0] = LAYER_PPPOE;
-	at->ip += sizeof(*session);
 	return OUTCOME_TCP;
 }
 
@@ -127,8 +118,11 @@ static __always_inline enum outcome parse_ipv4(const struct frame *f, struct pac
 	length = (ip->version_words & 0x0f) * 4;
 	if (ip->version_words >> 4 != 4 || length < sizeof(*ip))
 		return OUTCOME_UNDECODABLE;
-	if (ip->protocol != PROTO_TCP)
+	at->next = at->ip + length;
+	if (ip->protocol != PROTO_TCP) {
+		at->protocol = ip->fragment & bpf_htons(0x1fff) ? PROTO_NONE : ip->protocol;
 		return OUTCOME_NOT_TCP;
+	}
 	if (ip->fragment & bpf_htons(0x1fff))
 		return OUTCOME_FRAGMENT;
 
@@ -136,7 +130,6 @@ static __always_inline enum outcome parse_ipv4(const struct frame *f, struct pac
 	p->octets = total ? total : f->length - at->ip;
 	map_ipv4(&p->src, ip->source);
 	map_ipv4(&p->dst, ip->destination);
-	at->tcp = at->ip + length;
 	return OUTCOME_TCP;
 }
 
@@ -145,25 +138,28 @@ static __always_inline enum outcome parse_extensions(const struct frame *f, stru
 						     __u8 next)
 {
 	for (int i = 0; i <= MAX_EXTENSIONS; i++) {
-		struct extension_header *extension = f->data + at->tcp;
+		struct extension_header *extension = f->data + at->next;
 
 		if (next == PROTO_TCP)
 			return OUTCOME_TCP;
 		if (next != PROTO_HOP_BY_HOP && next != PROTO_ROUTING && next != PROTO_FRAGMENT &&
-		    next != PROTO_AUTH && next != PROTO_DESTINATION && next != PROTO_MOBILITY)
+		    next != PROTO_AUTH && next != PROTO_DESTINATION && next != PROTO_MOBILITY) {
+			at->protocol = next;
 			return OUTCOME_NOT_TCP;
+		}
 		if (i == MAX_EXTENSIONS || (void *)(extension + 1) > f->end)
 			return OUTCOME_UNDECODABLE;
 
 		if (next == PROTO_FRAGMENT) {
+			at->protocol = PROTO_NONE;
 			if (extension->fragment & bpf_htons(0xfff8))
 				return extension->next_header == PROTO_TCP ? OUTCOME_FRAGMENT
 									   : OUTCOME_NOT_TCP;
-			at->tcp += sizeof(*extension);
+			at->next += sizeof(*extension);
 		} else if (next == PROTO_AUTH) {
-			at->tcp += (extension->length + 2) * 4;
+			at->next += (extension->length + 2) * 4;
 		} else {
-			at->tcp += (extension->length + 1) * 8;
+			at->next += (extension->length + 1) * 8;
 		}
 		next = extension->next_header;
 	}
@@ -188,20 +184,20 @@ static __always_inline enum outcome parse_ipv6(const struct frame *f, struct pac
 		p->src.word[i] = ip->source[i];
 		p->dst.word[i] = ip->destination[i];
 	}
-	at->tcp = at->ip + sizeof(*ip);
+	at->next = at->ip + sizeof(*ip);
 	return parse_extensions(f, at, ip->next_header);
 }
 
 static __always_inline enum outcome parse_tcp(const struct frame *f, struct packet *p,
 					      const struct position *at)
 {
-	struct tcp_header *tcp = f->data + at->tcp;
+	struct tcp_header *tcp = f->data + at->next;
 	__u32 headers, length;
 
 	if ((void *)(tcp + 1) > f->end)
 		return OUTCOME_UNDECODABLE;
 	length = (tcp->data_offset >> 4) * 4;
-	headers = at->tcp - at->ip + length;
+	headers = at->next - at->ip + length;
 	if (length < sizeof(*tcp) || p->octets < headers)
 		return OUTCOME_UNDECODABLE;
 
@@ -214,29 +210,38 @@ static __always_inline enum outcome parse_tcp(const struct frame *f, struct pack
 	return OUTCOME_TCP;
 }
 
-static __always_inline enum outcome parse(const struct frame *f, struct packet *p)
+static __always_inline enum outcome parse_ip(const struct frame *f, struct packet *p,
+					     struct position *at)
 {
-	struct position at = {};
 	enum outcome outcome;
-	__be16 ether_type;
 
-	outcome = parse_link(f, p, &at, &ether_type);
-	if (outcome != OUTCOME_TCP)
-		return outcome;
-	if (ether_type == bpf_htons(ETHER_TYPE_PPPOE)) {
-		outcome = parse_pppoe(f, p, &at, &ether_type);
-		if (outcome != OUTCOME_TCP)
-			return outcome;
-	}
-	if (ether_type == bpf_htons(ETHER_TYPE_IPV4))
-		outcome = parse_ipv4(f, p, &at);
-	else if (ether_type == bpf_htons(ETHER_TYPE_IPV6))
-		outcome = parse_ipv6(f, p, &at);
+	if (at->ether_type == bpf_htons(ETHER_TYPE_IPV4))
+		outcome = parse_ipv4(f, p, at);
+	else if (at->ether_type == bpf_htons(ETHER_TYPE_IPV6))
+		outcome = parse_ipv6(f, p, at);
 	else
 		return OUTCOME_NOT_IP;
 	if (outcome != OUTCOME_TCP)
 		return outcome;
-	return parse_tcp(f, p, &at);
+	return parse_tcp(f, p, at);
+}
+
+/* Leaves in at where it stopped: what is not IP or not TCP may be a tunnel. */
+static __always_inline enum outcome parse(const struct frame *f, struct packet *p,
+					  struct position *at)
+{
+	struct tags tags = {};
+	enum outcome outcome;
+
+	outcome = parse_ethernet(f, at);
+	if (outcome != OUTCOME_TCP)
+		return outcome;
+	outcome = parse_tags(f, at, &tags);
+	if (outcome != OUTCOME_TCP)
+		return outcome;
+	p->vlan = tags.outermost;
+	p->encapsulation.layers[0] = tags.layer;
+	return parse_ip(f, p, at);
 }
 
 #endif

@@ -33,12 +33,28 @@ enum direction_mark {
 	DIRECTION_AWAITED = 1 << 3,
 };
 
-/* Layers stripped before the IP header. */
+/* Layers stripped before the connection's IP header; an identifier from LAYER_ERSPAN on. */
 enum layer {
 	LAYER_NONE,
 	LAYER_VLAN,
 	LAYER_QINQ,
 	LAYER_PPPOE,
+	LAYER_MPLS,
+	LAYER_IPIP,
+	LAYER_GRE,
+	LAYER_ERSPAN_TYPE_I,
+	LAYER_ERSPAN,
+	LAYER_VXLAN,
+	LAYER_GENEVE,
+	LAYER_GTPU,
+};
+
+#define MAX_LAYERS 4
+
+/* What was stripped, outermost first. */
+struct encapsulation {
+	__u8 layers[MAX_LAYERS]; /* enum layer */
+	__u32 identifier;	 /* of the outermost layer that has one */
 };
 
 /* An IPv6 address in network order; IPv4 as ::ffff:a.b.c.d (RFC 4291 section 2.5.5.2). */
@@ -98,8 +114,7 @@ struct segment {
 	__u16 vlan;
 	__u8 tcp_flags;
 	__u8 marks;
-	__u8 encapsulation[4];
-	__u32 unused;
+	struct encapsulation encapsulation;
 	struct direction own;
 	struct direction other;
 };

@@ -15,6 +15,7 @@
 #include "ledger.h"
 #include "parse.h"
 #include "segment.h"
+#include "tunnel.h"
 
 /* Pass SYN, FIN and RST alone. */
 const volatile __u8 control_only = 0;
@@ -104,6 +105,7 @@ int finwait_tap(struct xdp_md *ctx)
 	};
 	struct standing standing = {.wire_length = frame.length};
 	struct packet packet = {};
+	struct position at = {};
 	enum outcome outcome;
 	struct ledger *l;
 	struct key key;
@@ -115,7 +117,9 @@ int finwait_tap(struct xdp_md *ctx)
 	l->frames++;
 	l->octets += frame.length;
 
-	outcome = parse(&frame, &packet);
+	outcome = parse(&frame, &packet, &at);
+	if (outcome != OUTCOME_TCP)
+		outcome = parse_inside(ctx, &frame, &packet, &at, outcome);
 	if (outcome != OUTCOME_TCP)
 		return finish_frame(l, (enum end)outcome, XDP_DROP);
 

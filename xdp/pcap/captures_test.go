@@ -115,15 +115,15 @@ func decodeByGopacket(p packet, link layers.LinkType) (segment.Segment, bool) {
 	for _, header := range decoded.Layers() {
 		switch l := header.(type) {
 		case *layers.PPPoE:
-			s.Encapsulation[layer] = segment.LayerPPPoE
+			s.Encapsulation.Layers[layer] = segment.LayerPPPoE
 			layer++
 		case *layers.Dot1Q:
 			if tags++; tags > 1 {
-				s.Encapsulation[0] = segment.LayerQinQ
+				s.Encapsulation.Layers[0] = segment.LayerQinQ
 				continue
 			}
 			s.VLAN = l.VLANIdentifier
-			s.Encapsulation[0] = segment.LayerVLAN
+			s.Encapsulation.Layers[0] = segment.LayerVLAN
 			layer++
 		case *layers.IPv4:
 			s.Src, s.Dst = [16]byte(l.SrcIP.To16()), [16]byte(l.DstIP.To16())
