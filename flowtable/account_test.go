@@ -44,8 +44,7 @@ func TestPayload(t *testing.T) {
 	}
 }
 
-// TestManyGiB sends more than the sequence space, with kernel counters of
-// more than half of it in one entry.
+// TestManyGiB sends more than the sequence space holds.
 func TestManyGiB(t *testing.T) {
 	const chunk = 1 << 30
 	v := between(40000, 443)

@@ -65,7 +65,7 @@ func (f *traffic) step() *segment.Segment {
 		p.begin(f.Uint32())
 		st = step{from: c, flags: fS, payload: uint32(f.IntN(20)/19) * 4}
 		p.next[0] = 1 + st.payload
-	case action == 1 && !p.finished[0] && !p.finished[1] && !(f.orderly && p.synAcked):
+	case action == 1 && !p.finished[0] && !p.finished[1] && (!f.orderly || !p.synAcked):
 		st = step{from: c, flags: fS} // again
 	case action < 5:
 		st = step{from: s, flags: fSA, ack: p.next[0]}
@@ -132,7 +132,7 @@ func comparable(live, replay Record, orderly bool) (l, r Record, masked bool) {
 	truth, answered := replay.Time(EstablishedAt)
 	_, opening := replay.Time(SYNAt)
 	_, reset := replay.Between(RSTAt, EstablishedAt)
-	if answered && (!seen || at > truth) && !(orderly && opening && !reset) {
+	if answered && (!seen || at > truth) && (!orderly || !opening || reset) {
 		replay.At[EstablishedAt], live.At[EstablishedAt] = 0, 0
 		live.Seen |= 1 << EstablishedAt
 		masked = true
@@ -168,7 +168,7 @@ func compareRecords(t *testing.T, label string, orderly bool, got, want []Record
 // TestLiveEqualsReplay feeds the same segments to a table that counts them all
 // and to one that sees what the kernel passes on: the records are equal.
 func TestLiveEqualsReplay(t *testing.T) {
-	seeds := uint64(300)
+	seeds := uint64(180)
 	if testing.Short() {
 		seeds = 30
 	}

@@ -31,14 +31,14 @@ func randomSegments(n int) []segment.Segment {
 func BenchmarkUpdate(b *testing.B) {
 	for _, connections := range []int{100_000, 1_000_000} {
 		b.Run(fmt.Sprintf("connections=%d", connections), func(b *testing.B) {
-			table, err := New(Config{MaxFlows: uint32(connections), Timeouts: LiveTimeouts(), Records: &drain{}}, segment.NewHasher())
+			hasher := segment.NewHasher()
+			table, err := New(Config{MaxFlows: uint32(connections), Timeouts: LiveTimeouts(), Records: &drain{}}, hasher)
 			if err != nil {
 				b.Fatal(err)
 			}
 			defer func() { _ = table.Close() }()
 			list := randomSegments(connections)
 			order := rand.New(rand.NewPCG(7, 8)).Perm(connections)
-			hasher := table.hashes
 			var batch [updateBatch]*segment.Segment
 			var hashes [updateBatch]uint64
 			follow := func(from int) {

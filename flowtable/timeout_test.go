@@ -333,7 +333,7 @@ func TestWheel(t *testing.T) {
 		b.lax = true
 		tick := b.wheels[opening].tick
 		lastAt := map[uint16]int64{}
-		now := int64(f.Int64N(1 << 50))
+		now := f.Int64N(1 << 50)
 		for i := range 5000 {
 			now += f.Int64N(1 + int64(limit)/(1+f.Int64N(1000)))
 			b.records = b.records[:0]

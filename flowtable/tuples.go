@@ -84,6 +84,3 @@ func (m *tupleMemory) forget(hash uint64) {
 		}
 	}
 }
-
-// clear forgets all.
-func (m *tupleMemory) clear() { clear(m.places) }
