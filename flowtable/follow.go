@@ -2,6 +2,10 @@ package flowtable
 
 import "github.com/finwait/finwait/flowtable/segment"
 
+// crossing is how far, in ns, the clock readings of two queues of a live tap
+// may stand in the wrong order: about as long as a NIC holds an interrupt back.
+const crossing = int64(500e3)
+
 // begin makes a slot a new connection. What c held before is gone.
 func (c *connection) begin(s *segment.Segment, key *segment.Key, side uint8) {
 	c.clear()
@@ -109,7 +113,17 @@ func (c *connection) followSYN(s *segment.Segment, side uint8) {
 		}
 		if c.client != side {
 			c.synAckAt, c.synAckAck, c.marks = s.At, s.Ack, c.marks&^connRefusal|connSYNACK
+			c.followOvertakenSYNACK(s)
 		}
+	}
+}
+
+// followOvertakenSYNACK finds on a live tap that the client's answer to a
+// SYN-ACK was seen a little before it, on another queue.
+func (c *connection) followOvertakenSYNACK(s *segment.Segment) {
+	answer := &c.ends[c.client]
+	if s.Marks&segment.HasEntry != 0 && answer.has(endAck) && answer.maxAck == s.Seq+1 && answer.ackAt > s.At-crossing {
+		c.estAt, c.marks = answer.ackAt, c.marks|connEst
 	}
 }
 
@@ -138,10 +152,11 @@ func (c *connection) followFIN(s *segment.Segment, side uint8) {
 		return
 	}
 	e.finAt, e.finEnd, e.marks = s.At, s.Seq+s.Payload+1, e.marks|endFIN
+	answers := s.Is(segment.ACK) && segment.Covers(s.Ack, other.finEnd)
 	switch {
-	case !c.has(connFIN1) || s.At < other.finAt:
+	case !c.has(connFIN1), c.sentFirst(s, side, answers):
 		c.followFIN1(s, side)
-	case !s.Is(segment.ACK) || !segment.Covers(s.Ack, other.finEnd):
+	case !answers:
 		c.marks |= connCrossed
 	case !other.has(endCovered):
 		c.marks |= connThreeWay
@@ -159,8 +174,17 @@ func (c *connection) followFIN(s *segment.Segment, side uint8) {
 	}
 }
 
-// followFIN1 notes the FIN that was seen first, by its time where FIN2
-// overtook it.
+// sentFirst tells whether the second FIN to come here was sent before the
+// first: by its time, unless on a live tap one of the two acknowledges the other
+// and their times lie so close that queues may have put them the wrong way.
+func (c *connection) sentFirst(s *segment.Segment, side uint8, answers bool) bool {
+	e, other := &c.ends[side], &c.ends[1-side]
+	live := s.Marks&segment.HasEntry != 0 && s.At-other.finAt < crossing && other.finAt-s.At < crossing
+	answered := other.has(endAck) && other.maxAck == e.finEnd && other.ackAt <= other.finAt
+	return s.At < other.finAt && !(live && answers) || live && answered
+}
+
+// followFIN1 notes the FIN that was seen first, or was overtaken by FIN2.
 func (c *connection) followFIN1(s *segment.Segment, side uint8) {
 	other := &c.ends[1-side]
 	c.initiator, c.marks = side, c.marks|connFIN1

@@ -251,6 +251,46 @@ func TestQueuesOvertake(t *testing.T) {
 	}
 }
 
+// TestClocksCross: two queues read the clock in the wrong order, and what
+// answers has the earlier time. Acknowledgements tell who was first; durations
+// between such times are not known.
+func TestClocksCross(t *testing.T) {
+	b := newLiveBench(t, LiveTimeouts())
+	v := between(40000, 443)
+	feed := func(early time.Duration, st step) {
+		t.Helper()
+		g := v.segment(st)
+		g.At -= int64(early)
+		b.Advance(g.At)
+		if !b.see(g) {
+			t.Fatalf("the segment at %d ms is not passed on", st.at)
+		}
+		b.feed(g)
+	}
+	feed(0, step{0, c, fS, 0, 0, 0})
+	feed(20*time.Microsecond, step{2, c, fA, 1, 1, 0})
+	feed(0, step{2, s, fSA, 0, 1, 0})
+	feed(10*time.Microsecond, step{5, s, fFA, 1, 2, 0})
+	feed(0, step{5, c, fFA, 1, 1, 0})
+	feed(0, step{7, c, fA, 2, 2, 0})
+	b.Flush(EndShutdown)
+	r := b.one()
+	if r.CloseKind != ThreeWay || r.Initiator != Client || !r.Complete || r.Client.State != StateTimeWait || r.Server.State != StateClosed {
+		t.Errorf("%v closed by %v, complete %v, states %v %v", r.CloseKind, r.Initiator, r.Complete, r.Client.State, r.Server.State)
+	}
+	if at, seen := r.Time(EstablishedAt); !seen || at != 2e6-20e3 {
+		t.Errorf("established at %d, %v", at, seen)
+	}
+	for _, ends := range [][2]Moment{{SYNACKAt, EstablishedAt}, {FIN1At, ACK1At}} {
+		if d, known := r.Between(ends[0], ends[1]); known {
+			t.Errorf("%v took %d ns although its end has the earlier time", ends, d)
+		}
+	}
+	if d, known := r.Phase(LastACK); !known || d != 2e6+10e3 {
+		t.Errorf("LAST-ACK took %d ns, %v", d, known)
+	}
+}
+
 // TestNoNegativeReuse: the close of the connection before was overtaken by the
 // SYN of the next.
 func TestNoNegativeReuse(t *testing.T) {

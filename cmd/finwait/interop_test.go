@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -53,7 +54,15 @@ func (t tallies) add(key string, packets, octets, fin int64) {
 }
 
 func direction(src, srcPort, dst, dstPort string) string {
-	return src + " " + srcPort + " " + dst + " " + dstPort
+	return usual(src) + " " + srcPort + " " + usual(dst) + " " + dstPort
+}
+
+// usual is an address as RFC 5952 writes it.
+func usual(address string) string {
+	if a, err := netip.ParseAddr(address); err == nil {
+		return a.String()
+	}
+	return address
 }
 
 // ours sums finwait's records by direction.
@@ -185,7 +194,7 @@ func TestInteropEditcap(t *testing.T) {
 	}
 	for _, file := range captureFiles(t) {
 		want := replayed(t, file)
-		for _, format := range []string{"pcapng", "nsecpcap", "modpcap"} {
+		for _, format := range []string{"pcapng", "nsecpcap"} {
 			to := filepath.Join(dir, filepath.Base(file)+"."+format)
 			if out, err := exec.Command(program(t, "editcap"), "-F", format, file, to).CombinedOutput(); err != nil {
 				t.Fatalf("editcap -F %s %s: %v: %s", format, file, err, out)
@@ -203,7 +212,7 @@ func TestInteropEditcap(t *testing.T) {
 }
 
 // softflowd's NetFlow, collected by nfcapd, has the same packets in both
-// directions of every tuple. It looks into no VLAN, and counts Ethernet
+// directions of every tuple. It looks behind one VLAN tag only, and counts Ethernet
 // padding among the octets: up to 6 for each segment of 40.
 func TestInteropSoftflowd(t *testing.T) {
 	file := filepath.Join(captures(t), "every-teardown.pcap")
@@ -246,8 +255,7 @@ func TestInteropSoftflowd(t *testing.T) {
 		octets, _ := strconv.ParseInt(f[6], 10, 64)
 		theirs.add(direction(f[0], f[1], f[2], f[3]), packets, octets, 0)
 	}
-	untagged := slices.DeleteFunc(replayed(t, file), func(o object) bool { return o.integer(t, "vlan_id") != 0 })
-	got := ours(t, untagged)
+	got := ours(t, slices.DeleteFunc(replayed(t, file), func(o object) bool { return o["encapsulation"] == "qinq" }))
 	for key, v := range got {
 		v.firstFIN = 0
 		if padding := theirs[key].octets - v.octets; padding > 0 && padding <= 6*v.packets {
@@ -378,6 +386,8 @@ func compareLive(t *testing.T, live, replay []object) {
 		for field, want := range rest[0] {
 			switch {
 			case field == "flow_id", field == "interface", field == "end_reason":
+			case field == "oriented_by" && l[field] == "syn_ack" && want == "syn":
+				// On the tap's two queues the SYN-ACK overtook its SYN.
 			case strings.HasSuffix(field, "_at"), strings.HasSuffix(field, "_ns"):
 				if (want == nil) != (l[field] == nil) && strings.HasSuffix(field, "_at") {
 					t.Errorf("%s %v: %s is %v live, %v from tcpdump's capture", l.tuple(), l["close_kind"], field, l[field], want)

@@ -23,6 +23,7 @@ type Flow struct {
 	ServerOctets        *uint64    `json:"server_bytes"`
 	ClientPayload       *uint64    `json:"client_payload_bytes"`
 	ServerPayload       *uint64    `json:"server_payload_bytes"`
+	SYNAt               *time.Time `json:"syn_at"`
 	FIN1At              *time.Time `json:"fin1_at"`
 	ACK1At              *time.Time `json:"ack1_at"`
 	FIN2At              *time.Time `json:"fin2_at"`
