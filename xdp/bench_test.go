@@ -8,6 +8,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/finwait/finwait/flowtable/segment"
+	"github.com/finwait/finwait/flowtable/segment/segmenttest"
 	"github.com/finwait/finwait/xdp/bpf"
 )
 
@@ -56,6 +57,24 @@ func BenchmarkProgram(b *testing.B) {
 			r.run(f.bytes())
 			b.ResetTimer()
 			runRepeated(b, r.program.Tap, f.bytes())
+		})
+	}
+	for _, c := range segmenttest.Cases() {
+		switch c.Name {
+		case "pppoe", "mpls", "ipip", "vxlan:5001", "gtpu:1", "qinq,mpls,vxlan:6,vlan":
+		default:
+			continue
+		}
+		b.Run("data/in/"+c.Name, func(b *testing.B) {
+			r := newRunner(b, 1000, programOptions{})
+			// Its FIN made a data segment: the flags stand before the window,
+			// the checksum, the urgent pointer and 7 octets of payload.
+			f := changed(c.Frame, len(c.Frame)-14, ack)
+			if v := r.run(f); v.end != "passed" {
+				b.Fatalf("the flow's first segment ended as %q", v.end)
+			}
+			b.ResetTimer()
+			runRepeated(b, r.program.Tap, f)
 		})
 	}
 	b.Run("not_tcp", func(b *testing.B) {

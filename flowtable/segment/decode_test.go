@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/finwait/finwait/flowtable/segment"
+	"github.com/finwait/finwait/flowtable/segment/segmenttest"
 )
 
 // wanted is what a decoded frame of the test's one connection may differ in.
@@ -348,6 +349,9 @@ func FuzzDecode(f *testing.F) {
 			}
 		}
 	}
+	for _, c := range segmenttest.Cases() {
+		f.Add(uint16(segment.LinkEthernet), c.Frame)
+	}
 	f.Fuzz(func(t *testing.T, link uint16, frame []byte) {
 		before := caller()
 		s := before
@@ -368,6 +372,7 @@ func FuzzDecode(f *testing.F) {
 		if s.VLAN != 0 && !tagged || s.VLAN > 4095 {
 			t.Errorf("VLAN %d with encapsulation %q", s.VLAN, s.Encapsulation)
 		}
+		checkEncapsulation(t, s.Encapsulation)
 		checkPadded(t, segment.LinkType(link), frame, s)
 	})
 }
@@ -403,6 +408,8 @@ func BenchmarkDecode(b *testing.B) {
 		{"ethernet-ipv6", segment.LinkEthernet, ethernet(0x86dd, v6)},
 		{"qinq-ipv4", segment.LinkEthernet, tagged([]uint16{0x88a8, 0x8100}, 0x0800, v4)},
 		{"ipv6-8-extensions", segment.LinkIPv6, ipv6(60, options(8, tcp0))},
+		{"vxlan", segment.LinkEthernet, framed("vxlan:5001")},
+		{"qinq-mpls-vxlan-vlan", segment.LinkEthernet, framed("qinq,mpls,vxlan:6,vlan")},
 		{"udp", segment.LinkEthernet, ethernet(0x0800, ipv4(17, 0, tcp0))},
 	} {
 		b.Run(c.name, func(b *testing.B) {
