@@ -32,7 +32,11 @@ struct frame {
 	__u32 length;
 };
 
-/* The fields of a TCP segment, numbers in host order. */
+/*
+ * The fields of a TCP segment, numbers in host order. No octet is left out, here
+ * and in what follows: verifiers before Linux 6.3 let a global function have
+ * nothing that was not written.
+ */
 struct packet {
 	union address src;
 	union address dst;
@@ -44,6 +48,7 @@ struct packet {
 	__u32 payload;
 	__u16 vlan;
 	__u8 tcp_flags;
+	__u8 unused;
 	struct encapsulation encapsulation;
 };
 
@@ -53,6 +58,7 @@ struct position {
 	__u32 next; /* behind IP */
 	__be16 ether_type;
 	__u8 protocol; /* of next, where it is not TCP */
+	__u8 unused;
 };
 
 /* What a stack of VLAN tags says. */
