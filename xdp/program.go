@@ -22,6 +22,7 @@ type program struct {
 type programOptions struct {
 	queues      int
 	controlOnly bool
+	crossing    bool // both directions of a flow may arrive on two queues
 	describeAll bool // pass every TCP segment; for tests
 }
 
@@ -34,6 +35,7 @@ func loadProgram(flows *ebpf.Map, opts programOptions) (*program, error) {
 	spec.Maps[bpf.TapMapSockets].MaxEntries = uint32(max(opts.queues, 1))
 	for name, on := range map[string]bool{
 		bpf.TapVarControlOnly: opts.controlOnly,
+		bpf.TapVarCrossing:    opts.crossing,
 		bpf.TapVarDescribeAll: opts.describeAll,
 	} {
 		var value uint8

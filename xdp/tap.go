@@ -143,16 +143,17 @@ func (t *Tap) open() error {
 // openPort fills the rings, then attaches the program, and enters the sockets
 // last: the first segment finds everything ready.
 func (t *Tap) openPort(p *port) error {
-	var err error
-	p.program, err = loadProgram(t.accounts.flows, programOptions{
-		queues:      p.nic.queues,
-		controlOnly: t.config.ControlOnly,
-		describeAll: t.config.describeAll,
-	})
+	err := p.nic.prepare()
 	if err != nil {
 		return err
 	}
-	if err := p.nic.prepare(); err != nil {
+	p.program, err = loadProgram(t.accounts.flows, programOptions{
+		queues:      p.nic.queues,
+		controlOnly: t.config.ControlOnly,
+		crossing:    len(t.config.Interfaces) > 1 || p.nic.queues > 1 && !p.nic.symmetric,
+		describeAll: t.config.describeAll,
+	})
+	if err != nil {
 		return err
 	}
 	for index := range p.nic.queues {

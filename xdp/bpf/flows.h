@@ -57,6 +57,9 @@ static __always_inline int covers(__u32 ack, __u32 end)
 	return (__s32)(ack - end) >= 0;
 }
 
+/* Set where both directions of a flow may be counted on two CPUs at once. */
+const volatile __u8 crossing = 0;
+
 static __always_inline __u32 *mark_word(struct direction *d)
 {
 	return (__u32 *)&d->tcp_flags;
@@ -89,25 +92,37 @@ static __always_inline void advance(struct direction *own, const struct packet *
 	}
 }
 
-/* Returns whether the segment is the one that acknowledges the other direction's FIN. */
+/*
+ * Returns whether the segment is the one that acknowledges the other direction's
+ * FIN. Where that direction may be counted by another CPU at this moment, max_ack
+ * must be visible before the mark is read, as in finish() the mark before max_ack:
+ * so at least one of the two sees the other. The atomic addition of nothing is the
+ * full barrier.
+ */
 static __always_inline int acknowledge(struct direction *own, const struct packet *p)
 {
+	int moved = 1;
+
 	if (!(own->marks & DIRECTION_ACKED)) {
 		own->max_ack = p->ack;
 		set_mark(own, DIRECTION_ACKED);
 	} else if ((__s32)(p->ack - own->max_ack) > 0) {
 		own->max_ack = p->ack;
+	} else {
+		moved = 0;
 	}
-	if (!(own->marks & DIRECTION_AWAITED) || !covers(p->ack, own->awaited))
+	if (crossing && moved)
+		__sync_fetch_and_add(mark_word(own), 0);
+	if (!(*(volatile __u8 *)&own->marks & DIRECTION_AWAITED) || !covers(p->ack, own->awaited))
 		return 0;
 	clear_mark(own, DIRECTION_AWAITED);
 	return 1;
 }
 
 /*
- * The other direction now owes an acknowledgement, unless it overtook the FIN
- * on another queue. The mark is set before max_ack is read, so that an
- * acknowledgement counted meanwhile is seen by one of the two.
+ * The other direction now owes an acknowledgement, unless that overtook the FIN
+ * on another queue. One that is counted at this moment finds the mark, or is found
+ * by whoever describes the FIN.
  */
 static __always_inline void finish(struct direction *own, struct direction *other,
 				   const struct packet *p)
@@ -121,9 +136,11 @@ static __always_inline void finish(struct direction *own, struct direction *othe
 		return;
 	}
 	other->awaited = end;
+	if (crossing)
+		__sync_fetch_and_add(mark_word(other), 0);
 	set_mark(other, DIRECTION_AWAITED);
-	if ((other->marks & DIRECTION_ACKED) && covers(*(volatile __u32 *)&other->max_ack, end))
-		clear_mark(other, DIRECTION_AWAITED);
+	if (crossing)
+		__sync_fetch_and_add(mark_word(other), 0);
 }
 
 /*

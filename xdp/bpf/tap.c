@@ -70,6 +70,7 @@ static __always_inline int follow(struct xdp_md *ctx, struct ledger *l, const st
 	struct counters *flow = bpf_map_lookup_elem(&flows, key);
 	int wanted = control || describe_all;
 	struct direction *own;
+	int first;
 
 	if (!flow && !(p->tcp_flags & (TCP_SYN | TCP_RST))) {
 		flow = open_flow(key);
@@ -84,10 +85,16 @@ static __always_inline int follow(struct xdp_md *ctx, struct ledger *l, const st
 	}
 
 	own = &flow->direction[t->side & 1];
+	first = !own->first_at;
+	/* Before it is counted: a FIN that finds itself acknowledged takes this time. */
+	if (!wanted && !first)
+		touch(own, bpf_ktime_get_coarse_ns());
 	if (count(own, &flow->direction[(t->side & 1) ^ 1], p))
 		wanted |= !control_only;
-	t->now = wanted || !own->first_at ? bpf_ktime_get_ns() : bpf_ktime_get_coarse_ns();
-	touch(own, t->now);
+	if (wanted || first) {
+		t->now = bpf_ktime_get_ns();
+		touch(own, t->now);
+	}
 	if (!wanted)
 		return finish_frame(l, END_COUNTED, XDP_DROP);
 	t->marks |= SEGMENT_HAS_ENTRY | SEGMENT_COUNTED;

@@ -24,6 +24,7 @@ const (
 	TapProgFinwaitTap  = "finwait_tap"
 	TapProgFinwaitWalk = "finwait_walk"
 	TapVarControlOnly  = "control_only"
+	TapVarCrossing     = "crossing"
 	TapVarDescribeAll  = "describe_all"
 	TapVarVocabulary   = "vocabulary"
 )
@@ -90,6 +91,7 @@ type TapMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type TapVariableSpecs struct {
 	ControlOnly *ebpf.VariableSpec `ebpf:"control_only"`
+	Crossing    *ebpf.VariableSpec `ebpf:"crossing"`
 	DescribeAll *ebpf.VariableSpec `ebpf:"describe_all"`
 	Vocabulary  *ebpf.VariableSpec `ebpf:"vocabulary"`
 }
@@ -134,6 +136,7 @@ func (m *TapMaps) Close() error {
 // It can be passed to LoadTapObjects or ebpf.CollectionSpec.LoadAndAssign.
 type TapVariables struct {
 	ControlOnly *ebpf.Variable `ebpf:"control_only"`
+	Crossing    *ebpf.Variable `ebpf:"crossing"`
 	DescribeAll *ebpf.Variable `ebpf:"describe_all"`
 	Vocabulary  *ebpf.Variable `ebpf:"vocabulary"`
 }
