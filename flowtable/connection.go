@@ -22,9 +22,9 @@ type end struct {
 	finEnd  uint32 // sequence number after the FIN
 	synRe   uint16
 	finRe   uint16
+	marks   uint16
 	flags   uint8
-	marks   uint8
-	_       [2]uint8
+	_       uint8
 }
 
 // marks of an end.
@@ -37,9 +37,10 @@ const (
 	endUntimed             // … at a time that was not seen
 	endSent                // this side sent a segment, in whatever slice
 	endOver                // a FIN was counted: high stays where it is
+	endGleaned             // … covered, as the kernel's counters told; ackAt is theirs
 )
 
-func (e *end) has(mark uint8) bool { return e.marks&mark != 0 }
+func (e *end) has(mark uint16) bool { return e.marks&mark != 0 }
 
 // connection is one slot of the table: fixed in size, without pointers. Ends
 // are numbered as in its key: 0 is the key's Low, 1 its High.

@@ -6,6 +6,8 @@ import "github.com/finwait/finwait/flowtable/segment"
 // may stand in the wrong order: about as long as a NIC holds an interrupt back.
 const crossing = int64(500e3)
 
+func near(a, b int64) bool { return a-b < crossing && b-a < crossing }
+
 // begin makes a slot a new connection. What c held before is gone.
 func (c *connection) begin(s *segment.Segment, key *segment.Key, side uint8) {
 	c.clear()
@@ -179,7 +181,7 @@ func (c *connection) followFIN(s *segment.Segment, side uint8) {
 // and their times lie so close that queues may have put them the wrong way.
 func (c *connection) sentFirst(s *segment.Segment, side uint8, answers bool) bool {
 	e, other := &c.ends[side], &c.ends[1-side]
-	live := s.Marks&segment.HasEntry != 0 && s.At-other.finAt < crossing && other.finAt-s.At < crossing
+	live := s.Marks&segment.HasEntry != 0 && near(s.At, other.finAt)
 	answered := other.has(endAck) && other.maxAck == e.finEnd && other.ackAt <= other.finAt
 	return s.At < other.finAt && !(live && answers) || live && answered
 }
@@ -208,6 +210,7 @@ func (c *connection) overtaken(s *segment.Segment, side uint8) {
 		}
 		if !other.has(endAck) || other.maxAck != s.Other.MaxAck {
 			other.ackAt, other.maxAck, other.marks = s.Other.LastAt, s.Other.MaxAck, other.marks|endAck
+			e.marks |= endGleaned
 		}
 		e.marks |= endCovered
 	} else if other.has(endAck) && segment.Covers(other.maxAck, e.finEnd) {
@@ -219,8 +222,12 @@ func (c *connection) overtaken(s *segment.Segment, side uint8) {
 // covers the other side's FIN for the first time.
 func (c *connection) followACK(s *segment.Segment, side uint8) {
 	e, other := &c.ends[side], &c.ends[1-side]
-	if other.has(endCovered) {
-		return // ackAt is the time of that wave
+	if other.has(endCovered) { // ackAt is the time of that wave
+		if other.has(endGleaned) && segment.Covers(s.Ack, other.finEnd) && near(s.At, other.finAt) {
+			e.ackAt = s.At // the segment itself knows better than the counters
+			other.marks &^= endGleaned
+		}
+		return
 	}
 	newest := !e.has(endAck) || int32(s.Ack-e.maxAck) > 0
 	if s.Marks&segment.Counted != 0 && s.Own.Marks&segment.DirectionAcked != 0 {

@@ -186,6 +186,7 @@ func (e *Expectation) differences(f *Flow) []Disagreement {
 	d.count("client_syn_retransmits", e.ClientSYNRepeats, f.ClientSYNRepeats)
 	d.count("server_syn_ack_retransmits", e.ServerSYNACKRepeats, f.ServerSYNACKRepeats)
 	d.reuse(e.Reuse, f.ReuseAfterNS)
+	d.waves(f)
 	d.atLeast("fin2_at - fin1_at", e.MinFIN1ToFIN2NS, f.FIN1At, f.FIN2At)
 	return d.found
 }
@@ -219,6 +220,21 @@ func (d *differ) reuse(expected bool, seen *int64) {
 	}
 	if expected && (seen == nil || *seen < 0 || *seen >= int64(twoMSL)) {
 		d.add("reuse_after_ns", fmt.Sprintf("0 to %d", int64(twoMSL)), number(seen))
+	}
+}
+
+// waves wants the times of both acknowledgements of an orderly close.
+func (d *differ) waves(f *Flow) {
+	if !f.Complete || f.FIN1At == nil || f.RSTAt != nil {
+		return
+	}
+	for _, ack := range []struct {
+		field string
+		at    *time.Time
+	}{{"ack1_at", f.ACK1At}, {"ack2_at", f.ACK2At}} {
+		if ack.at == nil {
+			d.add(ack.field, "a time", "null")
+		}
 	}
 }
 

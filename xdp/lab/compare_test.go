@@ -27,7 +27,7 @@ func agreeing() (Expectation, Flow) {
 	start := time.Unix(1700000000, 0)
 	f := Flow{
 		Tuple: tuple, OrientedBy: "syn", Evidence: "full", VLAN: 7, Encapsulation: "vlan", StartAt: &start,
-		FIN1At: &start, FIN2At: new(start.Add(time.Second)),
+		FIN1At: &start, ACK1At: &start, FIN2At: new(start.Add(time.Second)), ACK2At: new(start.Add(time.Second)),
 		ClientPayload: one(), ServerPayload: one(), HalfClosePayload: one(),
 		ClientPackets: one(), ServerPackets: one(), ClientOctets: one(), ServerOctets: one(),
 		ClientFINRepeats: one(), ServerFINRepeats: one(), ClientSYNRepeats: one(), ServerSYNACKRepeats: one(),
@@ -89,6 +89,9 @@ func TestCompareFindsEveryDisagreement(t *testing.T) {
 		{"reuse_after_ns", func(e *Expectation, f *Flow) { e.Reuse, f.ReuseAfterNS = true, new(int64(twoMSL)) }, "60000000000"},
 		{"fin2_at - fin1_at", func(_ *Expectation, f *Flow) { f.FIN2At = new(f.FIN1At.Add(time.Millisecond)) }, "1000000 ns"},
 		{"fin2_at - fin1_at", func(_ *Expectation, f *Flow) { f.FIN2At = nil }, "null"},
+		{"ack1_at", func(_ *Expectation, f *Flow) { f.ACK1At = nil }, "null"},
+		{"ack2_at", func(_ *Expectation, f *Flow) { f.ACK2At = nil }, "null"},
+		{"oriented_by", func(_ *Expectation, f *Flow) { f.OrientedBy = "syn_ack" }, `"syn_ack"`},
 	} {
 		e, f := agreeing()
 		test.spoil(&e, &f)
