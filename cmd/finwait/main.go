@@ -54,9 +54,10 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return exitFailure
 }
 
-// lines takes joined errors apart, so that each gets a line of its own.
+// lines takes joined errors apart, so that each gets a line of its own; one
+// that wraps a join is a sentence of its own.
 func lines(err error) []error {
-	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // only an outermost join is taken apart
+	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {
 		return []error{err}
 	}

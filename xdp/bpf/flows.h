@@ -167,6 +167,19 @@ static __always_inline int count(struct direction *own, struct direction *other,
 	return answered;
 }
 
+/*
+ * When a segment that is likely to end in the kernel was seen. It is to the tick,
+ * but where one that acknowledges something new may have overtaken a FIN on another
+ * queue: then this is the only record of that wave's time.
+ */
+static __always_inline __s64 time_of(const struct direction *own, const struct packet *p)
+{
+	if (crossing && (p->tcp_flags & TCP_ACK) &&
+	    (!(own->marks & DIRECTION_ACKED) || (__s32)(p->ack - own->max_ack) > 0))
+		return bpf_ktime_get_ns();
+	return bpf_ktime_get_coarse_ns();
+}
+
 /* The coarse clock lags by up to a tick: a time once noted is not taken back. */
 static __always_inline void touch(struct direction *own, __s64 now)
 {

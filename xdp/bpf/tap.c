@@ -88,7 +88,7 @@ static __always_inline int follow(struct xdp_md *ctx, struct ledger *l, const st
 	first = !own->first_at;
 	/* Before it is counted: a FIN that finds itself acknowledged takes this time. */
 	if (!wanted && !first)
-		touch(own, bpf_ktime_get_coarse_ns());
+		touch(own, time_of(own, p));
 	if (count(own, &flow->direction[(t->side & 1) ^ 1], p))
 		wanted |= !control_only;
 	if (wanted || first) {

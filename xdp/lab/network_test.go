@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -231,7 +232,7 @@ func TestNetworkDiesWithItsProcess(t *testing.T) {
 			return
 		}
 		fmt.Println(inodesOf(t, network))
-		select {}
+		time.Sleep(time.Minute) // killed long before
 	}
 	requireRoot(t)
 	executable, err := os.Executable()
