@@ -92,6 +92,7 @@ const (
 	connTalked                 // a segment other than SYN and RST was seen
 	connClosed                 // closedAt
 	connReused                 // reuseAfter
+	connReuseOpen              // reuseAfter is when the tuple closed; the SYN is still to come
 	connEntry                  // there is a kernel entry
 	connLossy                  // counts of this very connection were lost
 	connEstUntimed             // established at a time that was not seen

@@ -18,11 +18,24 @@ func (c *connection) begin(s *segment.Segment, key *segment.Key, side uint8) {
 	c.client, c.oriented = orient(s, side)
 }
 
-// reuse notes that the tuple of a new connection closed before.
+// reuse notes that the tuple of a new connection closed before. Where that
+// begins with something else than a SYN, the SYN may still come.
 func (c *connection) reuse(s *segment.Segment, closedAt int64) {
-	// The close may have been overtaken: there is no negative duration.
-	if !s.Is(segment.ACK) && s.At >= closedAt {
-		c.reuseAfter, c.marks = s.At-closedAt, c.marks|connReused
+	c.reuseAfter, c.marks = closedAt, c.marks|connReuseOpen
+	if s.TCPFlags&(segment.SYN|segment.ACK|segment.RST) == segment.SYN {
+		c.closeReuse(s)
+	}
+}
+
+// closeReuse takes the time of the SYN. There is no negative duration: the
+// close may have been overtaken.
+func (c *connection) closeReuse(syn *segment.Segment) {
+	if !c.has(connReuseOpen) {
+		return
+	}
+	c.marks &^= connReuseOpen
+	if c.reuseAfter = syn.At - c.reuseAfter; c.reuseAfter >= 0 {
+		c.marks |= connReused
 	}
 }
 
@@ -45,10 +58,15 @@ func orient(s *segment.Segment, side uint8) (client uint8, by OrientedBy) {
 // beginsAnew tells whether a segment is the SYN of another connection on the
 // same tuple.
 func (c *connection) beginsAnew(s *segment.Segment, side uint8) bool {
-	if s.TCPFlags&(segment.SYN|segment.ACK|segment.RST) != segment.SYN {
+	e := &c.ends[side]
+	switch s.TCPFlags & (segment.SYN | segment.ACK | segment.RST) {
+	case segment.SYN:
+	case segment.SYN | segment.ACK: // on a live tap it may have overtaken the SYN on another queue
+		return s.Marks&segment.Final != 0 && c.has(connClosed) && e.has(endISN) && e.isn != s.Seq
+	default:
 		return false
 	}
-	if e := &c.ends[side]; e.has(endISN) {
+	if e.has(endISN) {
 		return e.isn != s.Seq
 	}
 	// A SYN-ACK or a RST may have overtaken the SYN that it answers.
@@ -101,6 +119,7 @@ func (c *connection) followSYN(s *segment.Segment, side uint8) {
 	case !s.Is(segment.ACK):
 		if !c.has(connSYN) {
 			c.synAt, c.marks = s.At, c.marks|connSYN
+			c.closeReuse(s)
 			if c.client != side { // what was taken for the server's SYN-ACK was not
 				c.marks &^= connSYNACK | connEst | connEstUntimed
 			}

@@ -67,7 +67,7 @@ func (k *kernel) see(s *segment.Segment) (passed bool) {
 	entry := k.entries[key]
 	control := s.Is(segment.SYN | segment.FIN | segment.RST)
 	switch {
-	case s.TCPFlags&(segment.SYN|segment.ACK) == segment.SYN:
+	case s.TCPFlags&(segment.SYN|segment.ACK) == segment.SYN, entry != nil && s.Is(segment.SYN) && over(entry):
 		if entry != nil {
 			s.Own, s.Other = entry[side], entry[1-side]
 			s.Marks = segment.HasEntry | segment.Final
@@ -89,6 +89,11 @@ func (k *kernel) see(s *segment.Segment) (passed bool) {
 	s.Marks |= segment.HasEntry | segment.Counted
 	s.Own, s.Other = *own, *other
 	return control || answered || s.Marks&segment.Opened != 0
+}
+
+// over tells whether both sides have closed, and owe no acknowledgement.
+func over(entry *segment.Counters) bool {
+	return entry[0].Marks&entry[1].Marks&segment.DirectionFinished != 0 && (entry[0].Marks|entry[1].Marks)&segment.DirectionAwaited == 0
 }
 
 // countInto adds s to its own direction, and says whether it is the awaited

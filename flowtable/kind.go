@@ -119,9 +119,11 @@ func (c *connection) record(r *Record, reason EndReason, lossy bool) {
 		Interface: c.iface, Slice: c.slice, VLAN: c.vlan, Encapsulation: c.encap,
 		OrientedBy: c.oriented, Evidence: c.evidence(lossy), CloseKind: c.kind(), EndReason: reason,
 		Complete: c.has(connReset) || c.bothCovered(),
-		Reused:   c.has(connReused), ReuseAfter: c.reuseAfter,
 	}
 	c.moments(r)
+	if c.has(connReused) {
+		r.Reused, r.ReuseAfter = true, c.reuseAfter
+	}
 	if c.has(connRST) {
 		r.RSTBy = c.party(c.rstBy())
 	}

@@ -291,6 +291,30 @@ func TestClocksCross(t *testing.T) {
 	}
 }
 
+// TestSYNACKOvertakesOnReusedTuple: the tuple of a closed connection is taken
+// again, and the SYN-ACK is seen before its SYN. Both belong to the new one.
+func TestSYNACKOvertakesOnReusedTuple(t *testing.T) {
+	b := newLiveBench(t, LiveTimeouts())
+	v := between(40000, 443)
+	b.play(v, finished...)
+	b.play(v, step{100, s, fSA, 80000, 70001, 0}, step{101, c, fS, 70000, 0, 0}, step{102, c, fA, 70001, 80001, 0},
+		step{103, c, fFA, 70001, 80001, 0}, step{104, s, fFA, 80001, 70002, 0}, step{105, c, fA, 70002, 80002, 0})
+	b.Flush(EndShutdown)
+	if len(b.records) != 2 {
+		t.Fatalf("%d records of two connections", len(b.records))
+	}
+	first, second := &b.records[0], &b.records[1]
+	if first.Server.SYNRetransmits != 0 || first.EndReason != EndClosed {
+		t.Errorf("the old connection counts the SYN-ACK of the new: %+v", first)
+	}
+	b.same("the new connection", story(second), "three_way client TIME-WAIT/CLOSED complete syn:101 syn_ack:100 est:102 fin1:103 ack1:104 fin2:104 ack2:105")
+	b.same("its counts", counts(second), "4/0/0/0 2/0/0/0")
+	closed, _ := first.Time(ACK2At)
+	if !second.Reused || second.ReuseAfter != second.At[SYNAt]-closed {
+		t.Errorf("reused %v after %d ns, closed at %d, SYN at %d", second.Reused, second.ReuseAfter, closed, second.At[SYNAt])
+	}
+}
+
 // TestNoNegativeReuse: the close of the connection before was overtaken by the
 // SYN of the next.
 func TestNoNegativeReuse(t *testing.T) {

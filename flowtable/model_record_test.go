@@ -8,8 +8,11 @@ func (l *modelled) record(reason EndReason) Record {
 	first := &l.segments[0]
 	r := Record{
 		StartAt: first.At, EndAt: first.At, Interface: first.Interface, VLAN: first.VLAN, Encapsulation: first.Encapsulation,
-		OrientedBy: by, EndReason: reason, CloseKind: l.kind(), Reused: l.reused, ReuseAfter: l.after,
+		OrientedBy: by, EndReason: reason, CloseKind: l.kind(),
 		Complete: l.reset() || l.acknowledged(), Evidence: Full,
+	}
+	if syn := l.syn(); l.known && syn >= 0 && l.segments[syn].At >= l.closedAt {
+		r.Reused, r.ReuseAfter = true, l.segments[syn].At-l.closedAt
 	}
 	for i := range l.segments {
 		r.StartAt, r.EndAt = min(r.StartAt, l.segments[i].At), max(r.EndAt, l.segments[i].At)

@@ -21,8 +21,8 @@ type model struct {
 // modelled is one connection: its segments in the order of arrival.
 type modelled struct {
 	segments []segment.Segment
-	reused   bool
-	after    int64
+	known    bool // the tuple closed before
+	closedAt int64
 }
 
 func newModel(timeouts Timeouts) *model {
@@ -74,10 +74,7 @@ func (m *model) feed(s segment.Segment) {
 			m.late++
 			return
 		}
-		l := &modelled{}
-		if known && !s.Is(segment.ACK) && s.At >= closedAt {
-			l.reused, l.after = true, s.At-closedAt
-		}
+		l := &modelled{known: known, closedAt: closedAt}
 		delete(m.remembered, key)
 		m.live[key] = l
 	}

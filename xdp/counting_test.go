@@ -221,6 +221,26 @@ func TestOvertakenFIN(t *testing.T) {
 	}
 }
 
+// TestSYNACKOfTheNext: on a closed connection a SYN-ACK takes the entry away,
+// as the SYN would that it overtook; on any other it is counted.
+func TestSYNACKOfTheNext(t *testing.T) {
+	r := newRunner(t, 100, programOptions{})
+	final := uint8(segment.HasEntry | segment.Final)
+	passed := r.play(t,
+		step{client(ack, 100, 200, 0), "passed", opened},
+		step{server(syn|ack, 199, 100, 0), "passed", counted},
+		step{client(fin|ack, 100, 200, 0), "passed", counted},
+		step{server(fin|ack, 200, 101, 0), "passed", counted},
+		step{server(syn|ack, 900, 701, 0), "passed", counted}, // the last acknowledgement is owed
+		step{client(ack, 101, 201, 0), "passed", counted},
+		step{server(syn|ack, 900, 701, 0), "passed", final},
+		step{client(syn, 700, 0, 0), "passed", 0},
+	)
+	if last := passed[6]; last.Own.Packets != 3 || last.Other.Packets != 3 {
+		t.Errorf("the entry's last counters: %+v, %+v", last.Own, last.Other)
+	}
+}
+
 // TestSequence checks payload across gaps, overlaps, wrap and the FIN.
 func TestSequence(t *testing.T) {
 	r := newRunner(t, 100, programOptions{})

@@ -189,6 +189,15 @@ static __always_inline void touch(struct direction *own, __s64 now)
 		own->last_at = now;
 }
 
+/* Tells whether both sides have closed, and owe no acknowledgement. */
+static __always_inline int is_closed(const struct counters *flow)
+{
+	const struct direction *a = &flow->direction[0], *b = &flow->direction[1];
+
+	return (a->marks & b->marks & DIRECTION_FINISHED) &&
+	       !((a->marks | b->marks) & DIRECTION_AWAITED);
+}
+
 /* Makes an entry; NULL where the table has no room. */
 static __always_inline struct counters *open_flow(const struct key *key)
 {

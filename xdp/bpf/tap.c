@@ -47,7 +47,10 @@ static __always_inline int pass(struct xdp_md *ctx, struct ledger *l, const stru
 	return finish_frame(l, END_PASSED, XDP_REDIRECT);
 }
 
-/* A SYN without ACK begins another connection: what the entry held goes with it. */
+/*
+ * A SYN without ACK begins another connection: what the entry held goes with it.
+ * So does a SYN-ACK on one that is over: it overtook its SYN on another queue.
+ */
 static __always_inline int begin(struct xdp_md *ctx, struct ledger *l, const struct packet *p,
 				 const struct key *key, struct standing *t)
 {
@@ -72,6 +75,8 @@ static __always_inline int follow(struct xdp_md *ctx, struct ledger *l, const st
 	struct direction *own;
 	int first;
 
+	if (flow && (p->tcp_flags & TCP_SYN) && is_closed(flow))
+		return begin(ctx, l, p, key, t);
 	if (!flow && !(p->tcp_flags & (TCP_SYN | TCP_RST))) {
 		flow = open_flow(key);
 		t->marks = flow ? SEGMENT_OPENED : SEGMENT_NO_ROOM;
