@@ -98,7 +98,7 @@ func programName(id uint32) string {
 	if err != nil {
 		return "unknown"
 	}
-	defer p.Close() //nolint:errcheck // a file descriptor that was only read from
+	defer p.Close()
 	info, err := p.Info()
 	if err != nil || info.Name == "" {
 		return "unknown"

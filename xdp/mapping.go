@@ -91,7 +91,7 @@ func socketAreas() (areas, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the rings: %w", err)
 	}
-	defer file.Close() //nolint:errcheck // opened for reading only
+	defer file.Close()
 	var all areas
 	lines := bufio.NewScanner(file)
 	for lines.Scan() {

@@ -31,6 +31,14 @@ struct {
 	__type(value, __u32);
 } sockets SEC(".maps");
 
+/* The last counters of an entry that was deleted. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct counters);
+} scratch SEC(".maps");
+
 static __always_inline int finish_frame(struct ledger *l, enum end end, int action)
 {
 	l->ends[end]++;
@@ -54,16 +62,21 @@ static __always_inline int pass(struct xdp_md *ctx, struct ledger *l, const stru
 static __always_inline int begin(struct xdp_md *ctx, struct ledger *l, const struct packet *p,
 				 const struct key *key, struct standing *t)
 {
-	int action;
+	struct counters *flow = bpf_map_lookup_elem(&flows, key), *last;
+	__u32 zero = 0;
 
 	t->now = bpf_ktime_get_ns();
-	t->flow = bpf_map_lookup_elem(&flows, key);
-	if (!t->flow)
-		return pass(ctx, l, p, t);
-	t->marks = SEGMENT_HAS_ENTRY | SEGMENT_FINAL;
-	action = pass(ctx, l, p, t);
-	bpf_map_delete_elem(&flows, key);
-	return action;
+	last = bpf_map_lookup_elem(&scratch, &zero);
+	if (flow && last) {
+		/* Read before it is deleted: a free entry may be another flow's at once. */
+		*last = *flow;
+		/* Only one of two such segments on two CPUs takes the counters along. */
+		if (!bpf_map_delete_elem(&flows, key)) {
+			t->marks = SEGMENT_HAS_ENTRY | SEGMENT_FINAL;
+			t->flow = last;
+		}
+	}
+	return pass(ctx, l, p, t);
 }
 
 static __always_inline int follow(struct xdp_md *ctx, struct ledger *l, const struct packet *p,

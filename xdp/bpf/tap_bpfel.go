@@ -19,6 +19,7 @@ const (
 	TapMapBatches      = "batches"
 	TapMapFlows        = "flows"
 	TapMapLedger       = "ledger"
+	TapMapScratch      = "scratch"
 	TapMapSockets      = "sockets"
 	TapProgFinwaitIdle = "finwait_idle"
 	TapProgFinwaitTap  = "finwait_tap"
@@ -83,6 +84,7 @@ type TapMapSpecs struct {
 	Batches *ebpf.MapSpec `ebpf:"batches"`
 	Flows   *ebpf.MapSpec `ebpf:"flows"`
 	Ledger  *ebpf.MapSpec `ebpf:"ledger"`
+	Scratch *ebpf.MapSpec `ebpf:"scratch"`
 	Sockets *ebpf.MapSpec `ebpf:"sockets"`
 }
 
@@ -119,6 +121,7 @@ type TapMaps struct {
 	Batches *ebpf.Map `ebpf:"batches"`
 	Flows   *ebpf.Map `ebpf:"flows"`
 	Ledger  *ebpf.Map `ebpf:"ledger"`
+	Scratch *ebpf.Map `ebpf:"scratch"`
 	Sockets *ebpf.Map `ebpf:"sockets"`
 }
 
@@ -127,6 +130,7 @@ func (m *TapMaps) Close() error {
 		m.Batches,
 		m.Flows,
 		m.Ledger,
+		m.Scratch,
 		m.Sockets,
 	)
 }
