@@ -10,7 +10,7 @@
 // became of every frame.
 //
 // Ownership. Open and Close are called once, by one goroutine. A Queue belongs
-// to one worker: Receive is called from its goroutine only, Wake and Lost from
-// any. Accounts, Ledger and Orphans may be used from any goroutine at any time
-// before Close; Close must come after the last Receive has returned.
+// to one worker: Receive is called from its goroutine only, Lost from any.
+// Accounts, Ledger and Orphans may be used from any goroutine at any time before
+// Close; Close must come after the last Receive has returned.
 package xdp

@@ -1,7 +1,6 @@
 package xdp
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -24,10 +23,8 @@ type Queue struct {
 	held      []uint64 // UMEM addresses of the segments last handed out
 	malformed atomic.Uint64
 	gone      error // sticky: the kernel tells it once
-	event     int
-	poll      [2]unix.PollFd
+	poll      [1]unix.PollFd
 	timeout   unix.Timespec
-	drain     [8]byte
 }
 
 func openQueue(name string, ifindex, index, id, rxSlots int) (*Queue, error) {
@@ -35,15 +32,11 @@ func openQueue(name string, ifindex, index, id, rxSlots int) (*Queue, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open queue %d of interface %q: %w", index, name, err)
 	}
-	event, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("make an eventfd: %w", err), s.close())
-	}
-	q := &Queue{name: name, ifindex: ifindex, index: index, id: id, socket: s, event: event}
-	q.held = make([]uint64, 0, rxSlots)
-	q.poll[0] = unix.PollFd{Fd: int32(s.fd), Events: unix.POLLIN}
-	q.poll[1] = unix.PollFd{Fd: int32(event), Events: unix.POLLIN}
-	return q, nil
+	return &Queue{
+		name: name, ifindex: ifindex, index: index, id: id, socket: s,
+		held: make([]uint64, 0, rxSlots),
+		poll: [1]unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLIN}},
+	}, nil
 }
 
 // Interface is the name of the queue's interface.
@@ -57,8 +50,8 @@ func (q *Queue) ID() int { return q.id }
 
 // Receive points batch at segments in the UMEM and returns how many. Where
 // there are none it waits for the first, at most wait; 0 and no error say that
-// none came or that Wake was called. The segments are valid until the next
-// call, which gives their memory back to the kernel.
+// none came. The segments are valid until the next call, which gives their
+// memory back to the kernel.
 func (q *Queue) Receive(batch []*segment.Segment, wait time.Duration) (int, error) {
 	q.recycle()
 	if n := q.take(batch); n > 0 || wait <= 0 || len(batch) == 0 {
@@ -68,14 +61,6 @@ func (q *Queue) Receive(batch []*segment.Segment, wait time.Duration) (int, erro
 		return 0, err
 	}
 	return q.take(batch), nil
-}
-
-// Wake makes the Receive under way return, or the next one that would wait.
-func (q *Queue) Wake() {
-	var one [8]byte
-	binary.NativeEndian.PutUint64(one[:], 1)
-	// The only failure is a full counter, which wakes as well.
-	_, _ = unix.Write(q.event, one[:])
 }
 
 // Lost is how many segments the program passed on that found no buffer, no
@@ -123,19 +108,16 @@ func (q *Queue) take(batch []*segment.Segment) int {
 	return n
 }
 
-// await returns when a segment is there, Wake was called, or time is up.
+// await returns when a segment is there or time is up.
 func (q *Queue) await(wait time.Duration) error {
 	q.timeout = unix.NsecToTimespec(wait.Nanoseconds())
-	q.poll[0].Revents, q.poll[1].Revents = 0, 0
+	q.poll[0].Revents = 0
 	ready, err := unix.Ppoll(q.poll[:], &q.timeout, nil)
 	if err != nil {
 		if errors.Is(err, unix.EINTR) {
 			return nil
 		}
 		return fmt.Errorf("wait for segments on queue %d of interface %q: %w", q.index, q.name, err)
-	}
-	if q.poll[1].Revents&unix.POLLIN != 0 {
-		_, _ = unix.Read(q.event, q.drain[:])
 	}
 	if ready > 0 || q.gone != nil {
 		return q.gone
@@ -148,6 +130,4 @@ func (q *Queue) await(wait time.Duration) error {
 	return q.gone
 }
 
-func (q *Queue) close() error {
-	return errors.Join(q.socket.close(), unix.Close(q.event))
-}
+func (q *Queue) close() error { return q.socket.close() }
