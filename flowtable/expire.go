@@ -287,11 +287,7 @@ func (t *Table) evict() {
 			continue
 		}
 		t.stats.Evicted[class].Add(1)
-		reason := EndEvicted
-		if class == lingering {
-			reason = EndClosed
-		}
-		t.finish(slot, t.hashes.Hash(&t.slots[slot].key), reason)
+		t.finish(slot, t.hashes.Hash(&t.slots[slot].key), EndEvicted)
 		return
 	}
 }
