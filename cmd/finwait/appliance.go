@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -38,6 +40,8 @@ type applianceConfig struct {
 	recent   int
 	timeouts flowtable.Timeouts
 	listener net.Listener
+	records  io.Writer         // takes every record as NDJSON; nil for nothing that does
+	patience time.Duration     // how long the end waits for sinks to take the last records
 	report   func(line string) // what the operator should know, when it happens
 }
 
@@ -52,11 +56,13 @@ type appliance struct {
 	fanout    *export.Fanout
 	clock     api.Clock
 	names     *api.Names
+	server    *api.Server
 	startedAt time.Time
 
 	capture   *errgroup.Group // workers
 	stopWork  context.CancelFunc
 	published chan struct{}
+	lastUntil atomic.Int64    // see outlet
 	service   *errgroup.Group // HTTP, clock, sweeper
 	stopServe context.CancelFunc
 	failed    context.Context // done when a part has stopped by itself
@@ -68,6 +74,16 @@ type appliance struct {
 // starts everything. After an error nothing is left running or changed; the
 // listener stays the caller's then.
 func startAppliance(ctx context.Context, c applianceConfig) (*appliance, error) {
+	a, err := openAppliance(c)
+	if err != nil {
+		return nil, err
+	}
+	a.start(ctx)
+	return a, nil
+}
+
+// openAppliance opens the tap and makes everything that startAppliance starts.
+func openAppliance(c applianceConfig) (*appliance, error) {
 	tap, err := xdp.Open(c.tap)
 	if err != nil {
 		return nil, err
@@ -76,11 +92,10 @@ func startAppliance(ctx context.Context, c applianceConfig) (*appliance, error) 
 	if err := a.build(); err != nil {
 		return nil, errors.Join(err, a.close())
 	}
-	server, err := api.New(api.Config{Version: version(), History: a.recent, Live: a, Names: a.names, Status: a.status, Health: a.health})
+	a.server, err = api.New(api.Config{Version: version(), History: a.recent, Live: a, Names: a.names, Status: a.status, Health: a.health})
 	if err != nil {
 		return nil, errors.Join(err, a.close())
 	}
-	a.start(ctx, server)
 	return a, nil
 }
 
@@ -93,9 +108,13 @@ func (a *appliance) build() (err error) {
 	if a.recent, err = api.NewRecent(a.config.recent, a.names); err != nil {
 		return fmt.Errorf("--recent: %w", err)
 	}
+	branches := []export.Branch{{Name: "recent", Sink: a.recent}}
+	if a.config.records != nil {
+		branches = append(branches, export.Branch{Name: "records", Sink: export.NewNDJSON(a.config.records, a.names)})
+	}
 	a.fanout = export.NewFanout(func(name string, err error) {
 		a.config.report(fmt.Sprintf("warning: %s does not take records: %v", name, err))
-	}, export.Branch{Name: "recent", Sink: a.recent})
+	}, branches...)
 	var members []worker.Member
 	for i, q := range queues {
 		ring := flowtable.NewRing(recordRing, false)
@@ -103,7 +122,7 @@ func (a *appliance) build() (err error) {
 			MaxFlows:    share(a.config.maxFlows, len(queues)),
 			Timeouts:    a.config.timeouts,
 			Accounts:    a.tap.Accounts(),
-			Records:     ring,
+			Records:     outlet{ring, &a.lastUntil},
 			FirstSerial: uint64(i) << 48,
 		}, hasher)
 		if err != nil {
@@ -144,7 +163,7 @@ func cpuOf(i int) int {
 	}
 }
 
-func (a *appliance) start(ctx context.Context, server *api.Server) {
+func (a *appliance) start(ctx context.Context) {
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	a.stopWork = stopWork
 	a.capture, a.failed = errgroup.WithContext(work)
@@ -160,7 +179,7 @@ func (a *appliance) start(ctx context.Context, server *api.Server) {
 	var serving context.Context
 	a.service, serving = errgroup.WithContext(serve)
 	a.service.Go(func() error {
-		if err := server.Serve(serving, a.config.listener); err != nil {
+		if err := a.server.Serve(serving, a.config.listener); err != nil {
 			stopWork() // an appliance that cannot be asked is of no use
 			return fmt.Errorf("HTTP API on %s: %w", a.config.listener.Addr(), err)
 		}
@@ -214,15 +233,40 @@ func (a *appliance) wait(ctx context.Context) {
 }
 
 // stop ends the capture: open connections are written out, and every record
-// has reached the API, which goes on.
+// has reached the API, which goes on, and the other sinks. Sinks that take
+// none any more are given up after a while.
 func (a *appliance) stop() error {
 	a.once.Do(func() {
+		a.lastUntil.Store(monotonic() + int64(a.config.patience))
 		a.stopWork()
 		a.stopErr = a.capture.Wait()
-		<-a.published
-		a.stopErr = errors.Join(a.stopErr, a.fanout.Close())
+		late := time.NewTimer(time.Duration(a.lastUntil.Load() - monotonic()))
+		defer late.Stop()
+		select {
+		case <-a.published:
+			a.stopErr = errors.Join(a.stopErr, a.fanout.Close())
+		case <-late.C:
+			a.stopErr = errors.Join(a.stopErr, fmt.Errorf("the last records were not taken within %v: "+
+				"see what reads or stores the output of --records", a.config.patience))
+		}
 	})
 	return a.stopErr
+}
+
+// outcome says what a stopped appliance wrote, and what it could not.
+func (a *appliance) outcome() string {
+	var records, open, lost uint64
+	for _, t := range a.tables {
+		s := t.Stats()
+		records += s.Records.Load()
+		open += s.ByReason[flowtable.EndShutdown].Load()
+		lost += s.RecordsLost.Load()
+	}
+	line := fmt.Sprintf("stopped: %d records, %d of them of connections that were still open", records, open)
+	if lost > 0 {
+		line += fmt.Sprintf("; %d more were lost, since they were not taken in time", lost)
+	}
+	return line
 }
 
 // close ends the API, puts the interfaces back as they were, and gives the

@@ -122,6 +122,7 @@ func startInLab(ctx context.Context, network *lab.Network, listener net.Listener
 			recent:   labRecent,
 			timeouts: flowtable.LiveTimeouts(),
 			listener: listener,
+			patience: lastRecords,
 			report:   func(line string) { fmt.Fprintln(stderr, line) },
 		})
 		return err

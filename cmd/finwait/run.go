@@ -6,15 +6,26 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os/signal"
 	"runtime"
+	"slices"
+	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
+	"github.com/finwait/finwait/api"
 	"github.com/finwait/finwait/flowtable"
 	"github.com/finwait/finwait/xdp"
 )
 
-const defaultListen = "127.0.0.1:8480"
+const (
+	defaultListen = "127.0.0.1:8480"
+	// lastRecords is how long the records of connections that are still open
+	// at the end may take to be written.
+	lastRecords = 30 * time.Second
+)
 
 type runOptions struct {
 	interfaces []string
@@ -22,6 +33,7 @@ type runOptions struct {
 	listen     string
 	maxFlows   uint32
 	recent     int
+	records    string
 	force      bool
 	generic    bool
 	timeouts   flowtable.Timeouts
@@ -40,7 +52,8 @@ Records are asked for over HTTP:
   curl 'http://127.0.0.1:8480/v1/flows?close_kind=reset'
   curl 'http://127.0.0.1:8480/v1/teardown?group_by=server'
 An interrupt (Ctrl-C) or SIGTERM writes out open connections and leaves the
-machine as it was.`,
+machine as it was. The API ends with the process: --records keeps all records,
+those of the connections that were open at the end too.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return usageError{fmt.Errorf("argument %q is not understood; interfaces are named by --interface", args[0])}
@@ -54,6 +67,7 @@ machine as it was.`,
 	flags.StringVar(&o.listen, "listen", defaultListen, "address and port of the HTTP API")
 	flags.Uint32Var(&o.maxFlows, "max-flows", 1<<18, "connections that can be followed at once")
 	flags.IntVar(&o.recent, "recent", 1<<17, "finished connections kept for the API")
+	flags.StringVar(&o.records, "records", "", "file to append every record to, one JSON object a line; - is standard output")
 	flags.BoolVar(&o.force, "force", false, "take an interface with an address of this machine, which is then not reached through it")
 	flags.BoolVar(&o.generic, "generic", false, "use generic XDP even where the driver has native XDP")
 	timeouts := addTimeoutFlags(flags, flowtable.LiveTimeouts())
@@ -64,7 +78,7 @@ machine as it was.`,
 		if err := o.validate(); err != nil {
 			return err
 		}
-		return run(cmd.Context(), o, cmd.ErrOrStderr())
+		return run(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
 	}
 	return cmd
 }
@@ -73,6 +87,8 @@ func (o *runOptions) validate() error {
 	switch {
 	case len(o.interfaces) == 0:
 		return usageError{errors.New("no interface was named; use --interface IF, or 'finwait lab' where there is none to measure on")}
+	case slices.Contains(o.interfaces, ""):
+		return usageError{fmt.Errorf("--interface %q: an interface without a name; ip link lists those that there are", o.interfaces)}
 	case o.mode == "gateway":
 		return usageError{errors.New("--mode gateway: this version measures on a tap only; mirror the gateway's port to an interface without an address")}
 	case o.mode != "tap":
@@ -82,23 +98,65 @@ func (o *runOptions) validate() error {
 	case o.recent <= 0:
 		return usageError{fmt.Errorf("--recent %d: at least one record must have room", o.recent)}
 	}
+	if err := checkListen(o.listen); err != nil {
+		return err
+	}
+	return checkRecent(o.recent)
+}
+
+// checkListen tells an address that cannot be one from one that is taken.
+func checkListen(address string) error {
+	_, port, err := net.SplitHostPort(address)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
+	if err != nil {
+		return usageError{fmt.Errorf("--listen %q: %w; write ADDRESS:PORT, such as %s", address, err, defaultListen)}
+	}
+	return nil
+}
+
+// checkRecent refuses what the machine's memory cannot hold, for which Go
+// would end the process.
+func checkRecent(records int) error {
+	var info unix.Sysinfo_t
+	if err := unix.Sysinfo(&info); err != nil {
+		return fmt.Errorf("read the size of the memory: %w", err)
+	}
+	memory := uint64(info.Totalram) * uint64(info.Unit)
+	if most := memory / uint64(api.RecentRecordSize); uint64(records) > most {
+		return usageError{fmt.Errorf("--recent %d: at %d octets each, this machine's memory holds %d; keep fewer", records, api.RecentRecordSize, most)}
+	}
 	return nil
 }
 
 // run is the appliance in the foreground.
-func run(ctx context.Context, o runOptions, stderr io.Writer) (err error) {
+func run(ctx context.Context, o runOptions, stdout, stderr io.Writer) (err error) {
+	// Whoever reads the output may be gone first, as after Ctrl-C in a
+	// pipeline: that is no reason to leave the interfaces as they are.
+	signal.Ignore(syscall.SIGPIPE)
 	listener, err := net.Listen("tcp", o.listen)
 	if err != nil {
 		return fmt.Errorf("--listen %q: %w; choose another address or port", o.listen, err)
 	}
-	a, err := startAppliance(ctx, applianceConfig{
+	records, err := openRecords(o.records, stdout)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	c := applianceConfig{
 		tap:      xdp.Config{Interfaces: o.interfaces, MaxFlows: o.maxFlows, Force: o.force, Generic: o.generic},
 		maxFlows: o.maxFlows,
 		recent:   o.recent,
 		timeouts: o.timeouts,
 		listener: listener,
+		patience: lastRecords,
 		report:   func(line string) { fmt.Fprintln(stderr, line) },
-	})
+	}
+	if records != nil {
+		defer func() { err = errors.Join(err, records.Close()) }()
+		c.records = records
+	}
+	a, err := startAppliance(ctx, c)
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
@@ -108,7 +166,9 @@ func run(ctx context.Context, o runOptions, stderr io.Writer) (err error) {
 	}
 	a.wait(ctx)
 	fmt.Fprintln(stderr, "stopping: writing out open connections")
-	return errors.Join(a.stop(), a.close())
+	err = a.stop()
+	fmt.Fprintln(stderr, a.outcome())
+	return errors.Join(err, a.close())
 }
 
 // announce says what was found and done, one line per fact.
