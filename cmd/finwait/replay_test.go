@@ -359,6 +359,7 @@ func TestIdleTimeoutZeroSwitchesAllOff(t *testing.T) {
 		{[]string{"--idle-timeout", "0"}, "0s 0s 0s 0s 1m0s"},
 		{[]string{"--idle-timeout", "0", "--opening-timeout", "7s"}, "7s 0s 0s 0s 1m0s"},
 		{[]string{"--idle-timeout", "2m", "--linger", "3s"}, "30s 2m0s 1m0s 0s 3s"},
+		{[]string{"--linger", "0"}, "30s 5m0s 1m0s 0s 1ms"},
 	} {
 		set := pflag.NewFlagSet("test", pflag.ContinueOnError)
 		flags := addTimeoutFlags(set, flowtable.ReplayTimeouts())

@@ -9,6 +9,10 @@ import (
 	"github.com/finwait/finwait/flowtable"
 )
 
+// leastLinger stands for a linger of 0: a table takes 0 for never, and the
+// record of a closed connection must come.
+const leastLinger = time.Millisecond
+
 // timeoutFlags are the flags that set flowtable.Timeouts.
 type timeoutFlags struct {
 	flags    *pflag.FlagSet
@@ -22,7 +26,7 @@ func addTimeoutFlags(flags *pflag.FlagSet, defaults flowtable.Timeouts) *timeout
 	flags.DurationVar(&t.timeouts.Opening, "opening-timeout", defaults.Opening, "end a connection that is idle so long before it is established; 0 means never")
 	flags.DurationVar(&t.timeouts.Closing, "closing-timeout", defaults.Closing, "end a connection that is idle so long with FINs not acknowledged; 0 means never")
 	flags.DurationVar(&t.timeouts.Active, "active-timeout", defaults.Active, "write a slice of a longer connection this often; 0 means never")
-	flags.DurationVar(&t.timeouts.Linger, "linger", defaults.Linger, "keep a closed connection so long for late segments")
+	flags.DurationVar(&t.timeouts.Linger, "linger", defaults.Linger, "keep a closed connection so long for late segments; its record is written then")
 	return t
 }
 
@@ -34,6 +38,7 @@ func (t *timeoutFlags) validated() (flowtable.Timeouts, error) {
 		}
 	}
 	out := t.timeouts
+	out.Linger = max(out.Linger, leastLinger)
 	if t.flags.Changed("idle-timeout") && out.Established == 0 {
 		for name, d := range map[string]*time.Duration{"opening-timeout": &out.Opening, "closing-timeout": &out.Closing} {
 			if !t.flags.Changed(name) {
