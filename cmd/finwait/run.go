@@ -161,6 +161,9 @@ func run(ctx context.Context, o runOptions, stdout, stderr io.Writer) (err error
 		return errors.Join(err, listener.Close())
 	}
 	a.announce(stderr)
+	if o.records != "" {
+		fmt.Fprintf(stderr, "records: appended to %q\n", o.records)
+	}
 	if !listener.Addr().(*net.TCPAddr).IP.IsLoopback() {
 		fmt.Fprintf(stderr, "warning: the API answers anybody who reaches %s, without a password\n", listener.Addr())
 	}
