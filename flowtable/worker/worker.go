@@ -126,7 +126,7 @@ func newWorker(team *Team, id, size int, m Member) *Worker {
 	if size > 1 {
 		w.inbox = make([]*handover, size)
 		for i := range w.inbox {
-			w.inbox[i] = new(handover)
+			w.inbox[i] = newHandover(handoverSize(size))
 		}
 	}
 	if s, ok := m.Source.(loser); ok {

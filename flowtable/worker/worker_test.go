@@ -215,7 +215,8 @@ func TestCrowdedRingDoesNotWait(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := team.Workers()[0]
-	for i := range handoverSize/4*3 + 1 {
+	full := handoverSize(2)
+	for i := range full/4*3 + 1 {
 		w.merge(0)
 		if w.stats.TakenOver.Load() != 0 {
 			t.Fatalf("segments beyond the horizon were followed with %d in the ring", i)
@@ -223,7 +224,7 @@ func TestCrowdedRingDoesNotWait(t *testing.T) {
 		w.inbox[1].push(&segment.Segment{At: int64(i) + 1}, 7)
 	}
 	w.merge(0)
-	if n := w.stats.TakenOver.Load(); n != handoverSize/4*3+1 {
+	if n := w.stats.TakenOver.Load(); n != uint64(full/4*3+1) {
 		t.Errorf("%d segments taken from a crowded ring", n)
 	}
 }
@@ -303,7 +304,8 @@ func TestNoAllocation(t *testing.T) {
 }
 
 func TestHandoverRing(t *testing.T) {
-	h := new(handover)
+	const size = 512
+	h := newHandover(size)
 	const total = 200_000
 	go func() {
 		for i := uint64(0); i < total; {
@@ -330,8 +332,16 @@ func TestHandoverRing(t *testing.T) {
 	}
 	for h.push(&segment.Segment{}, 0) {
 	}
-	if segments, _ := h.peek(); len(segments) == 0 || h.tail.Load()-h.head.Load() != handoverSize {
+	if segments, _ := h.peek(); len(segments) == 0 || h.tail.Load()-h.head.Load() != size {
 		t.Error("a full ring does not hold what it says")
+	}
+}
+
+func TestHandoverMemory(t *testing.T) {
+	for workers, want := range map[int]int{1: maxHandover, 2: maxHandover, 8: maxHandover, 16: 1024, 64: minHandover} {
+		if got := handoverSize(workers); got != want {
+			t.Errorf("%d workers: rings of %d segments, want %d", workers, got, want)
+		}
 	}
 }
 
