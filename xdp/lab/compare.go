@@ -3,6 +3,7 @@ package lab
 import (
 	"cmp"
 	"fmt"
+	"reflect"
 	"slices"
 	"strconv"
 	"time"
@@ -174,17 +175,7 @@ func (e *Expectation) differences(f *Flow) []Disagreement {
 	d.text("evidence", e.Evidence, f.Evidence)
 	d.text("vlan_id", strconv.Itoa(int(e.VLAN)), strconv.Itoa(int(f.VLAN)))
 	d.text("encapsulation", e.Encapsulation, string(f.Encapsulation))
-	d.count("client_payload_bytes", e.ClientPayload, f.ClientPayload)
-	d.count("server_payload_bytes", e.ServerPayload, f.ServerPayload)
-	d.count("half_close_payload_bytes", e.HalfClosePayload, f.HalfClosePayload)
-	d.count("client_packets", e.ClientPackets, f.ClientPackets)
-	d.count("server_packets", e.ServerPackets, f.ServerPackets)
-	d.count("client_bytes", e.ClientOctets, f.ClientOctets)
-	d.count("server_bytes", e.ServerOctets, f.ServerOctets)
-	d.count("client_fin_retransmits", e.ClientFINRepeats, f.ClientFINRepeats)
-	d.count("server_fin_retransmits", e.ServerFINRepeats, f.ServerFINRepeats)
-	d.count("client_syn_retransmits", e.ClientSYNRepeats, f.ClientSYNRepeats)
-	d.count("server_syn_ack_retransmits", e.ServerSYNACKRepeats, f.ServerSYNACKRepeats)
+	d.counts(&e.Counts, &f.Counts)
 	d.reuse(e.Reuse, f.ReuseAfterNS)
 	d.waves(f)
 	d.atLeast("fin2_at - fin1_at", e.MinFIN1ToFIN2NS, f.FIN1At, f.FIN2At)
@@ -207,11 +198,15 @@ func (d *differ) text(field, expected, seen string) {
 	}
 }
 
-func (d *differ) count(field string, expected, seen *uint64) {
-	if expected == nil || seen != nil && *expected == *seen {
-		return
+// counts compares the counts that are expected, by their names in JSON.
+func (d *differ) counts(expected, seen *Counts) {
+	want, got := reflect.ValueOf(expected).Elem(), reflect.ValueOf(seen).Elem()
+	for i := range want.NumField() {
+		w, g := want.Field(i).Interface().(*uint64), got.Field(i).Interface().(*uint64)
+		if w != nil && (g == nil || *w != *g) {
+			d.add(want.Type().Field(i).Tag.Get("json"), number(w), number(g))
+		}
 	}
-	d.add(field, number(expected), number(seen))
 }
 
 func (d *differ) reuse(expected bool, seen *int64) {

@@ -16,21 +16,18 @@ func agreeing() (Expectation, Flow) {
 		ServerIP: netip.MustParseAddr("198.18.0.2"), ServerPort: 7000,
 	}
 	one := func() *uint64 { return new(uint64(1)) }
+	counts := func() Counts {
+		return Counts{one(), one(), one(), one(), one(), one(), one(), one(), one(), one(), one()}
+	}
 	e := Expectation{
 		Scenario: "half_close", Tuple: tuple, StartedNS: 1, CloseKinds: []string{kindThreeWay, kindFourWay},
-		Initiator: ClientParty, Complete: true, OrientedBy: "syn", Evidence: "full",
-		ClientPayload: one(), ServerPayload: one(), HalfClosePayload: one(),
+		Initiator: ClientParty, Complete: true, OrientedBy: "syn", Evidence: "full", Counts: counts(),
 		MinFIN1ToFIN2NS: int64(time.Second), VLAN: 7, Encapsulation: "vlan",
-		ClientPackets: one(), ServerPackets: one(), ClientOctets: one(), ServerOctets: one(),
-		ClientFINRepeats: one(), ServerFINRepeats: one(), ClientSYNRepeats: one(), ServerSYNACKRepeats: one(),
 	}
 	start := time.Unix(1700000000, 0)
 	f := Flow{
-		Tuple: tuple, OrientedBy: "syn", Evidence: "full", VLAN: 7, Encapsulation: "vlan", StartAt: &start,
+		Tuple: tuple, OrientedBy: "syn", Evidence: "full", VLAN: 7, Encapsulation: "vlan", StartAt: &start, Counts: counts(),
 		FIN1At: &start, ACK1At: &start, FIN2At: new(start.Add(time.Second)), ACK2At: new(start.Add(time.Second)),
-		ClientPayload: one(), ServerPayload: one(), HalfClosePayload: one(),
-		ClientPackets: one(), ServerPackets: one(), ClientOctets: one(), ServerOctets: one(),
-		ClientFINRepeats: one(), ServerFINRepeats: one(), ClientSYNRepeats: one(), ServerSYNACKRepeats: one(),
 		FINWait1NS: new(int64(5)), CloseKind: kindFourWay, Initiator: ClientParty, Complete: true,
 	}
 	return e, f

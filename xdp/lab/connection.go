@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 	"sync"
 	"time"
 )
@@ -78,9 +77,8 @@ func (s *stage) dial(ctx context.Context, t Tuple) (*net.TCPConn, error) {
 
 // connection is an established connection with both of its ends in hand.
 type connection struct {
-	Tuple
+	attempt
 	client, server *end
-	startedNS      int64
 	release        func() bool // of the context's hold on the two
 }
 
@@ -88,7 +86,7 @@ type connection struct {
 func (s *stage) connect(ctx context.Context, t Tuple) (*connection, error) {
 	s.pairing.Lock()
 	defer s.pairing.Unlock()
-	started := monotonic()
+	attempt := newAttempt(t)
 	client, err := s.dial(ctx, t)
 	if err != nil {
 		return nil, fmt.Errorf("connect %s: %w", t, err)
@@ -98,7 +96,11 @@ func (s *stage) connect(ctx context.Context, t Tuple) (*connection, error) {
 		client.Close()
 		return nil, err
 	}
-	c := &connection{Tuple: t, client: &end{client, ClientParty}, server: &end{server, ServerParty}, startedNS: started}
+	c := &connection{
+		attempt: attempt,
+		client:  &end{TCPConn: client, party: ClientParty},
+		server:  &end{TCPConn: server, party: ServerParty},
+	}
 	c.release = context.AfterFunc(ctx, func() { wake(client, server) })
 	return c, nil
 }
@@ -153,19 +155,18 @@ func (c *connection) ends(first Party) (one, other *end) {
 }
 
 // exchange lets one end send a request of so many octets and the other answer,
-// and all of it settle. The answer acknowledges what came before it, so that afterwards
-// its sender has no ACK left to send.
-func (c *connection) exchange(ctx context.Context, first Party, requestOctets int) error {
-	asking, answering := c.ends(first)
+// and all of it settle. The answer acknowledges what came before it, so that
+// afterwards its sender has no ACK left to send.
+func exchange(ctx context.Context, asking, answering *end, octets int) error {
 	answered := make(chan error, 1)
 	go func() {
-		err := answering.receive(requestOctets)
+		err := answering.receive(octets)
 		if err == nil {
 			err = answering.send(answerOctets)
 		}
 		answered <- err
 	}()
-	err := asking.send(requestOctets)
+	err := asking.send(octets)
 	if err == nil {
 		err = asking.receive(answerOctets)
 	}
@@ -176,12 +177,4 @@ func (c *connection) exchange(ctx context.Context, first Party, requestOctets in
 		return err
 	}
 	return sleep(ctx, settle)
-}
-
-// expect begins the expectation of this connection.
-func (c *connection) expect(initiator Party, kinds ...string) Expectation {
-	return Expectation{
-		Tuple: c.Tuple, StartedNS: c.startedNS, CloseKinds: slices.Clone(kinds), Initiator: initiator,
-		Complete: true, OrientedBy: "syn", Evidence: "full",
-	}
 }

@@ -40,12 +40,12 @@ func crossingFINs(ctx context.Context, s *stage) ([]Expectation, error) {
 	var expected []Expectation
 	for _, first := range []Party{ClientParty, ServerParty} {
 		v := s.converse(1_000_000, 2_000_000)
-		err := v.speak(ctx, append(opening[:len(opening):len(opening)],
-			say{by: first, tcpFlags: flagsFIN},
-			say{by: first.other(), tcpFlags: flagsFIN, deaf: true},
-			say{by: first, tcpFlags: flagsACK},
-			say{by: first.other(), tcpFlags: flagsACK},
-		)...)
+		err := v.speak(ctx, opening, []say{
+			{by: first, tcpFlags: flagsFIN},
+			{by: first.other(), tcpFlags: flagsFIN, deaf: true},
+			{by: first, tcpFlags: flagsACK},
+			{by: first.other(), tcpFlags: flagsACK},
+		})
 		if err != nil {
 			return nil, err
 		}
@@ -59,41 +59,39 @@ func crossingFINs(ctx context.Context, s *stage) ([]Expectation, error) {
 func sequenceWrap(ctx context.Context, s *stage) ([]Expectation, error) {
 	const synOctet = 1
 	v := s.converse(math.MaxUint32-synOctet-requestOctets, math.MaxUint32-100)
-	if err := v.speak(ctx, append(opening[:len(opening):len(opening)], fourSegments...)...); err != nil {
-		return nil, err
-	}
-	return []Expectation{v.expect(ClientParty, kindFourWay, "")}, nil
+	return v.closeInOrder(ctx, fourSegments, "")
 }
 
 // finRetransmitted repeats the client's FIN twice, the server's once, and
 // some of the server's data, which counts once.
 func finRetransmitted(ctx context.Context, s *stage) ([]Expectation, error) {
 	v := s.converse(3_000_000, 4_000_000)
-	err := v.speak(ctx, append(opening[:len(opening):len(opening)],
-		say{by: ServerParty, again: true},
-		say{by: ClientParty, tcpFlags: flagsACK},
-		say{by: ClientParty, tcpFlags: flagsFIN},
-		say{by: ClientParty, again: true},
-		say{by: ClientParty, again: true},
-		say{by: ServerParty, tcpFlags: flagsACK},
-		say{by: ServerParty, tcpFlags: flagsFIN},
-		say{by: ServerParty, again: true},
-		say{by: ClientParty, tcpFlags: flagsACK},
-		say{by: ClientParty, tcpFlags: flagsACK},
-	)...)
-	if err != nil {
-		return nil, err
-	}
-	return []Expectation{v.expect(ClientParty, kindFourWay, "")}, nil
+	return v.closeInOrder(ctx, []say{
+		{by: ServerParty, again: true},
+		{by: ClientParty, tcpFlags: flagsACK},
+		{by: ClientParty, tcpFlags: flagsFIN},
+		{by: ClientParty, again: true},
+		{by: ClientParty, again: true},
+		{by: ServerParty, tcpFlags: flagsACK},
+		{by: ServerParty, tcpFlags: flagsFIN},
+		{by: ServerParty, again: true},
+		{by: ClientParty, tcpFlags: flagsACK},
+		{by: ClientParty, tcpFlags: flagsACK},
+	}, "")
 }
 
 // tagged has a plain connection behind VLAN tags, outermost first.
-func tagged(encapsulation string, vlans ...int) func(context.Context, *stage) ([]Expectation, error) {
+func tagged(encapsulation string, vlans ...int) play {
 	return func(ctx context.Context, s *stage) ([]Expectation, error) {
-		v := s.converse(5_000_000, 6_000_000, vlans...)
-		if err := v.speak(ctx, append(opening[:len(opening):len(opening)], fourSegments...)...); err != nil {
-			return nil, err
-		}
-		return []Expectation{v.expect(ClientParty, kindFourWay, encapsulation)}, nil
+		return s.converse(5_000_000, 6_000_000, vlans...).closeInOrder(ctx, fourSegments, encapsulation)
 	}
+}
+
+// closeInOrder speaks the opening and then lines in which the client closes
+// first, in four waves.
+func (v *conversation) closeInOrder(ctx context.Context, lines []say, encapsulation string) ([]Expectation, error) {
+	if err := v.speak(ctx, opening, lines); err != nil {
+		return nil, err
+	}
+	return []Expectation{v.expect(ClientParty, kindFourWay, encapsulation)}, nil
 }

@@ -43,47 +43,55 @@ func (t Tuple) String() string {
 		netip.AddrPortFrom(t.ServerIP, t.ServerPort).String()
 }
 
+// Counts are the numbers that Expectation and Flow have in common, named as in
+// the flow record. A nil pointer stands for what is not known.
+type Counts struct {
+	ClientPayload       *uint64 `json:"client_payload_bytes"` // octets
+	ServerPayload       *uint64 `json:"server_payload_bytes"`
+	HalfClosePayload    *uint64 `json:"half_close_payload_bytes"`
+	ClientPackets       *uint64 `json:"client_packets"`
+	ServerPackets       *uint64 `json:"server_packets"`
+	ClientOctets        *uint64 `json:"client_bytes"` // IP header and payload
+	ServerOctets        *uint64 `json:"server_bytes"`
+	ClientFINRepeats    *uint64 `json:"client_fin_retransmits"`
+	ServerFINRepeats    *uint64 `json:"server_fin_retransmits"`
+	ClientSYNRepeats    *uint64 `json:"client_syn_retransmits"`
+	ServerSYNACKRepeats *uint64 `json:"server_syn_ack_retransmits"`
+}
+
 // Expectation is what the two ends of one connection know of it. Its names
-// are those of the flow record where it has them. A nil pointer stands for
-// what the ends do not know, and is not compared.
+// are those of the flow record where it has them. A count that the ends do not
+// know is not compared.
 type Expectation struct {
 	Scenario string `json:"scenario"`
 	Tuple
-	StartedNS           int64    `json:"started_ns"` // CLOCK_MONOTONIC, before the first SYN
-	CloseKinds          []string `json:"close_kinds"`
-	Initiator           Party    `json:"close_initiator"`
-	RSTBy               Party    `json:"rst_by"`
-	Complete            bool     `json:"close_complete"`
-	OrientedBy          string   `json:"oriented_by"`
-	Evidence            string   `json:"evidence"`
-	ClientPayload       *uint64  `json:"client_payload_bytes"` // octets
-	ServerPayload       *uint64  `json:"server_payload_bytes"`
-	HalfClosePayload    *uint64  `json:"half_close_payload_bytes"`
-	MinFIN1ToFIN2NS     int64    `json:"min_fin1_to_fin2_ns"` // 0 for no bound
-	Reuse               bool     `json:"reuse"`               // reuse_after_ns is present and below 2 MSL
-	VLAN                uint16   `json:"vlan_id"`
-	Encapsulation       string   `json:"encapsulation"`
-	ClientPackets       *uint64  `json:"client_packets"`
-	ServerPackets       *uint64  `json:"server_packets"`
-	ClientOctets        *uint64  `json:"client_bytes"` // IP header and payload
-	ServerOctets        *uint64  `json:"server_bytes"`
-	ClientFINRepeats    *uint64  `json:"client_fin_retransmits"`
-	ServerFINRepeats    *uint64  `json:"server_fin_retransmits"`
-	ClientSYNRepeats    *uint64  `json:"client_syn_retransmits"`
-	ServerSYNACKRepeats *uint64  `json:"server_syn_ack_retransmits"`
+	StartedNS  int64    `json:"started_ns"` // CLOCK_MONOTONIC, before the first SYN
+	CloseKinds []string `json:"close_kinds"`
+	Initiator  Party    `json:"close_initiator"`
+	RSTBy      Party    `json:"rst_by"`
+	Complete   bool     `json:"close_complete"`
+	OrientedBy string   `json:"oriented_by"`
+	Evidence   string   `json:"evidence"`
+	Counts
+	MinFIN1ToFIN2NS int64  `json:"min_fin1_to_fin2_ns"` // 0 for no bound
+	Reuse           bool   `json:"reuse"`               // reuse_after_ns is present and below 2 MSL
+	VLAN            uint16 `json:"vlan_id"`
+	Encapsulation   string `json:"encapsulation"`
 }
 
-// payload states the octets of payload of both sides.
-func (e *Expectation) payload(client, server int) {
-	e.ClientPayload, e.ServerPayload = new(uint64(client)), new(uint64(server))
+// attempt is a connection from the client's side, before its first SYN.
+type attempt struct {
+	Tuple
+	startedNS int64 // CLOCK_MONOTONIC
 }
 
-// spoken states the octets of payload after an exchange: one side's request,
-// and all that the other has sent.
-func (e *Expectation) spoken(first Party, bySecond int) {
-	if first == ClientParty {
-		e.payload(requestOctets, bySecond)
-	} else {
-		e.payload(bySecond, requestOctets)
+func newAttempt(t Tuple) attempt { return attempt{Tuple: t, startedNS: monotonic()} }
+
+// expect begins the expectation of a connection that the tap sees whole, from
+// its first SYN to its close.
+func (a *attempt) expect(initiator Party, kinds ...string) Expectation {
+	return Expectation{
+		Tuple: a.Tuple, StartedNS: a.startedNS, CloseKinds: kinds, Initiator: initiator,
+		Complete: true, OrientedBy: "syn", Evidence: "full",
 	}
 }

@@ -12,37 +12,27 @@ import (
 type Flow struct {
 	FlowID string `json:"flow_id"`
 	Tuple
-	OrientedBy          string     `json:"oriented_by"`
-	VLAN                uint16     `json:"vlan_id"`
-	Encapsulation       Layers     `json:"encapsulation"`
-	Evidence            string     `json:"evidence"`
-	StartAt             *time.Time `json:"start_at"`
-	ClientPackets       *uint64    `json:"client_packets"`
-	ServerPackets       *uint64    `json:"server_packets"`
-	ClientOctets        *uint64    `json:"client_bytes"`
-	ServerOctets        *uint64    `json:"server_bytes"`
-	ClientPayload       *uint64    `json:"client_payload_bytes"`
-	ServerPayload       *uint64    `json:"server_payload_bytes"`
-	SYNAt               *time.Time `json:"syn_at"`
-	FIN1At              *time.Time `json:"fin1_at"`
-	ACK1At              *time.Time `json:"ack1_at"`
-	FIN2At              *time.Time `json:"fin2_at"`
-	ACK2At              *time.Time `json:"ack2_at"`
-	RSTAt               *time.Time `json:"rst_at"`
-	RSTBy               Party      `json:"rst_by"`
-	FINWait1NS          *int64     `json:"fin_wait_1_ns"`
-	CloseWaitNS         *int64     `json:"close_wait_ns"`
-	LastACKNS           *int64     `json:"last_ack_ns"`
-	HalfClosePayload    *uint64    `json:"half_close_payload_bytes"`
-	ClientFINRepeats    *uint64    `json:"client_fin_retransmits"`
-	ServerFINRepeats    *uint64    `json:"server_fin_retransmits"`
-	ClientSYNRepeats    *uint64    `json:"client_syn_retransmits"`
-	ServerSYNACKRepeats *uint64    `json:"server_syn_ack_retransmits"`
-	ReuseAfterNS        *int64     `json:"reuse_after_ns"`
-	CloseKind           string     `json:"close_kind"`
-	Initiator           Party      `json:"close_initiator"`
-	Complete            bool       `json:"close_complete"`
-	EndReason           string     `json:"end_reason"`
+	OrientedBy    string     `json:"oriented_by"`
+	VLAN          uint16     `json:"vlan_id"`
+	Encapsulation Layers     `json:"encapsulation"`
+	Evidence      string     `json:"evidence"`
+	StartAt       *time.Time `json:"start_at"`
+	SYNAt         *time.Time `json:"syn_at"`
+	FIN1At        *time.Time `json:"fin1_at"`
+	ACK1At        *time.Time `json:"ack1_at"`
+	FIN2At        *time.Time `json:"fin2_at"`
+	ACK2At        *time.Time `json:"ack2_at"`
+	RSTAt         *time.Time `json:"rst_at"`
+	RSTBy         Party      `json:"rst_by"`
+	FINWait1NS    *int64     `json:"fin_wait_1_ns"`
+	CloseWaitNS   *int64     `json:"close_wait_ns"`
+	LastACKNS     *int64     `json:"last_ack_ns"`
+	Counts
+	ReuseAfterNS *int64 `json:"reuse_after_ns"`
+	CloseKind    string `json:"close_kind"`
+	Initiator    Party  `json:"close_initiator"`
+	Complete     bool   `json:"close_complete"`
+	EndReason    string `json:"end_reason"`
 }
 
 // ParseFlows reads the answer of GET /v1/flows.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -67,9 +68,8 @@ type voice struct {
 
 // conversation is a connection between two stations that no kernel knows.
 type conversation struct {
-	Tuple
+	attempt
 	injector       *injector
-	startedNS      int64
 	client, server voice
 	vlans          []int
 }
@@ -78,7 +78,7 @@ type conversation struct {
 func (s *stage) converse(clientISN, serverISN uint32, vlans ...int) *conversation {
 	t := Tuple{ClientIP: s.phantomClient, ClientPort: s.network.port(), ServerIP: s.phantom, ServerPort: listenPort}
 	return &conversation{
-		Tuple: t, injector: s.injector, startedNS: monotonic(), vlans: vlans,
+		attempt: newAttempt(t), injector: s.injector, vlans: vlans,
 		client: voice{station: station{phantomClientMAC, netip.AddrPortFrom(t.ClientIP, t.ClientPort)}, next: clientISN},
 		server: voice{station: station{phantomMAC, netip.AddrPortFrom(t.ServerIP, t.ServerPort)}, next: serverISN},
 	}
@@ -97,9 +97,9 @@ type say struct {
 	deaf bool
 }
 
-// speak sends lines in order.
-func (v *conversation) speak(ctx context.Context, lines ...say) error {
-	for _, line := range lines {
+// speak sends the lines of all passages in order.
+func (v *conversation) speak(ctx context.Context, passages ...[]say) error {
+	for _, line := range slices.Concat(passages...) {
 		if err := v.injector.send(v.compose(line)); err != nil {
 			return err
 		}
@@ -144,9 +144,9 @@ func (v *conversation) compose(line say) *crafted {
 
 // expect is everything there is to know, since nobody else had a say.
 func (v *conversation) expect(initiator Party, kind, encapsulation string) Expectation {
-	e := Expectation{
-		Tuple: v.Tuple, StartedNS: v.startedNS, CloseKinds: []string{kind}, Initiator: initiator,
-		Complete: true, OrientedBy: "syn", Evidence: "full", Encapsulation: encapsulation,
+	e := v.attempt.expect(initiator, kind)
+	e.Encapsulation = encapsulation
+	e.Counts = Counts{
 		ClientPayload: new(v.client.counts.payload), ServerPayload: new(v.server.counts.payload),
 		ClientPackets: new(v.client.counts.packets), ServerPackets: new(v.server.counts.packets),
 		ClientOctets: new(v.client.counts.octets), ServerOctets: new(v.server.counts.octets),

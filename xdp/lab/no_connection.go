@@ -16,18 +16,18 @@ const patience = 300 * time.Millisecond
 
 // refused connects to a port nobody listens on.
 func refused(ctx context.Context, s *stage) ([]Expectation, error) {
-	attempt := connection{Tuple: s.tuple(closedPort), startedNS: monotonic()}
-	conn, err := s.dial(ctx, attempt.Tuple)
+	a := newAttempt(s.tuple(closedPort))
+	conn, err := s.dial(ctx, a.Tuple)
 	if err == nil {
 		conn.Close()
-		return nil, fmt.Errorf("connect %s: somebody listens", attempt.Tuple)
+		return nil, fmt.Errorf("connect %s: somebody listens", a.Tuple)
 	}
 	if !errors.Is(err, unix.ECONNREFUSED) {
-		return nil, fmt.Errorf("connect %s: %w", attempt.Tuple, err)
+		return nil, fmt.Errorf("connect %s: %w", a.Tuple, err)
 	}
-	e := attempt.expect(ServerParty, kindRefused)
+	e := a.expect(ServerParty, kindRefused)
 	e.RSTBy = ServerParty
-	e.payload(0, 0)
+	e.ClientPayload, e.ServerPayload = new(uint64(0)), new(uint64(0))
 	return []Expectation{e}, nil
 }
 
@@ -36,8 +36,8 @@ func refused(ctx context.Context, s *stage) ([]Expectation, error) {
 func unanswered(ctx context.Context, s *stage) ([]Expectation, error) {
 	t := s.tuple(listenPort)
 	t.ServerIP = s.ghost
-	attempt := connection{Tuple: t, startedNS: monotonic()}
-	fd, err := s.attempt(t)
+	a := newAttempt(t)
+	fd, err := s.sendSYN(t)
 	if err != nil {
 		return nil, fmt.Errorf("connect %s: %w", t, err)
 	}
@@ -49,16 +49,16 @@ func unanswered(ctx context.Context, s *stage) ([]Expectation, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read TCP_INFO of %s: %w", t, err)
 	}
-	e := attempt.expect(Nobody, kindUnanswered)
+	e := a.expect(Nobody, kindUnanswered)
 	e.Complete = false
 	e.Evidence = "one_sided"
 	e.ClientSYNRepeats = new(uint64(info.Total_retrans))
-	e.payload(0, 0)
+	e.ClientPayload, e.ServerPayload = new(uint64(0)), new(uint64(0))
 	return []Expectation{e}, nil
 }
 
-// attempt sends a SYN and returns its socket, which does not block.
-func (s *stage) attempt(t Tuple) (fd int, err error) {
+// sendSYN returns the SYN's socket, which does not block.
+func (s *stage) sendSYN(t Tuple) (fd int, err error) {
 	family := unix.AF_INET
 	if t.ClientIP.Is6() {
 		family = unix.AF_INET6

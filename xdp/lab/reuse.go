@@ -17,7 +17,7 @@ func timeWaitReuse(ctx context.Context, s *stage) ([]Expectation, error) {
 	t := s.tuple(listenPort)
 	var expected []Expectation
 	for _, reuse := range []bool{false, true} {
-		e, err := serverClosesFirst(ctx, s, t)
+		e, err := s.exchangeAndClose(ctx, t, requestOctets, ServerParty, atOnce)
 		if err != nil {
 			return nil, fmt.Errorf("tuple used before %t: %w", reuse, err)
 		}
@@ -28,20 +28,4 @@ func timeWaitReuse(ctx context.Context, s *stage) ([]Expectation, error) {
 		}
 	}
 	return expected, nil
-}
-
-func serverClosesFirst(ctx context.Context, s *stage, t Tuple) (Expectation, error) {
-	c, err := s.connect(ctx, t)
-	if err != nil {
-		return Expectation{}, err
-	}
-	defer c.Close()
-	kinds, err := c.exchangeAndCloseAtOnce(ctx, ServerParty)
-	if err != nil {
-		return Expectation{}, err
-	}
-	e := c.expect(ServerParty, kinds...)
-	e.spoken(ServerParty, answerOctets)
-	e.HalfClosePayload = new(uint64(0))
-	return e, nil
 }

@@ -58,7 +58,20 @@ func onDescriptor(c syscall.RawConn, fn func(fd int) error) error {
 // end is one end of a connection, a kernel socket.
 type end struct {
 	*net.TCPConn
-	party Party
+	party   Party
+	written uint64 // octets of payload
+}
+
+// account is what an end has sent.
+type account struct {
+	segments uint32 // retransmissions left out
+	payload  uint64 // octets
+}
+
+// sent asks the kernel.
+func (e *end) sent() (account, error) {
+	info, err := e.info()
+	return account{segments: info.Segs_out - info.Total_retrans, payload: e.written}, err
 }
 
 // info reads struct tcp_info.
@@ -132,7 +145,9 @@ func (e *end) awaitReset() error {
 
 // send writes so many octets.
 func (e *end) send(octets int) error {
-	if _, err := io.Copy(e.TCPConn, io.LimitReader(filler{}, int64(octets))); err != nil {
+	n, err := io.Copy(e.TCPConn, io.LimitReader(filler{}, int64(octets)))
+	e.written += uint64(n)
+	if err != nil {
 		return fmt.Errorf("the %s sends %d octets: %w", e.party, octets, err)
 	}
 	return nil

@@ -154,15 +154,17 @@ func (c *watched) kind() string {
 func (c *watched) flow() Flow {
 	f := Flow{
 		Tuple: c.tuple, OrientedBy: "syn", Evidence: "full", StartAt: &c.start,
-		ClientPackets: &c.client.packets, ServerPackets: &c.server.packets,
-		ClientOctets: &c.client.octets, ServerOctets: &c.server.octets,
-		ClientPayload: &c.client.payload, ServerPayload: &c.server.payload,
+		Counts: Counts{
+			ClientPackets: &c.client.packets, ServerPackets: &c.server.packets,
+			ClientOctets: &c.client.octets, ServerOctets: &c.server.octets,
+			ClientPayload: &c.client.payload, ServerPayload: &c.server.payload,
+			ClientFINRepeats: &c.client.finRepeats, ServerFINRepeats: &c.server.finRepeats,
+			ClientSYNRepeats: &c.client.handshakeRepeat, ServerSYNACKRepeats: &c.server.handshakeRepeat,
+		},
 		FIN1At: seen(c.fin1), ACK1At: seen(c.ack1), FIN2At: seen(c.fin2), ACK2At: seen(c.ack2), RSTAt: seen(c.rst),
 		FINWait1NS: span(c.fin1, c.ack1), CloseWaitNS: span(c.ack1, c.fin2), LastACKNS: span(c.fin2, c.ack2),
 		RSTBy: c.rstBy, CloseKind: c.kind(), Initiator: c.firstFIN,
-		Complete:         !c.ack1.IsZero() && !c.ack2.IsZero() || c.rstBy != Nobody,
-		ClientFINRepeats: &c.client.finRepeats, ServerFINRepeats: &c.server.finRepeats,
-		ClientSYNRepeats: &c.client.handshakeRepeat, ServerSYNACKRepeats: &c.server.handshakeRepeat,
+		Complete:     !c.ack1.IsZero() && !c.ack2.IsZero() || c.rstBy != Nobody,
 		ReuseAfterNS: c.reuseAfter,
 	}
 	switch c.firstFIN {
