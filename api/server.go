@@ -95,8 +95,8 @@ func New(config Config) (*Server, error) {
 func (s *Server) Handler() http.Handler { return s.handler }
 
 // Serve answers on listener, and closes it, until ctx ends; then requests under
-// way have a few seconds to finish. It returns nil after such an end. A Server
-// may serve on several listeners at once.
+// way have a few seconds to finish, and are cut off after. It returns nil after
+// such an end. A Server may serve on several listeners at once.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	server := &http.Server{
 		Handler:           s.handler,
@@ -111,8 +111,8 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 		defer cancel()
 		err := server.Shutdown(grace)
-		if err != nil {
-			err = errors.Join(err, server.Close())
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = server.Close() // what is slower than that is cut off
 		}
 		ended <- err
 	})
