@@ -184,16 +184,30 @@ func TestRunInterfaceGone(t *testing.T) {
 	s := newSite(t, 2)
 	r := s.start()
 	s.do(lab.Tap, func() error { return netlink.LinkDel(s.tap()) })
-	eventually(t, "end", func() bool {
-		select {
-		case <-r.ended:
-			return true
-		default:
-			return false
-		}
-	})
+	r.awaitEnd("interface gone")
 	if end := r.stderr.String(); r.status != exitFailure || !strings.Contains(end, `interface "tap0"`) || !strings.Contains(end, "the interface is gone") {
 		t.Errorf("exit status %d: %s", r.status, end)
+	}
+}
+
+// A client that never finishes its request is cut off, which is no failure.
+func TestRunWithSlowClient(t *testing.T) {
+	s := newSite(t, 1)
+	r := s.start()
+	var slow net.Conn
+	s.do(lab.Tap, func() (err error) {
+		slow, err = net.Dial("tcp", r.api)
+		return err
+	})
+	defer func() { _ = slow.Close() }()
+	if _, err := slow.Write([]byte("GET /healthz HTTP/1.1\r\nHost: ")); err != nil {
+		t.Fatal(err)
+	}
+	if code, _ := r.ask(r.api, "/healthz"); code != 200 {
+		t.Errorf("/healthz: %d", code)
+	}
+	if status := r.stop(); status != 0 {
+		t.Errorf("exit status %d: %s", status, r.stderr.String())
 	}
 }
 
@@ -235,15 +249,7 @@ func TestRunRefused(t *testing.T) {
 		s.do(lab.Tap, c.begin)
 		before := s.traces()
 		r := s.launch(c.args...)
-		eventually(t, c.name+": refusal", func() bool {
-			select {
-			case <-r.ended:
-				return true
-			default:
-				return false
-			}
-		})
-		r.interrupt()
+		r.awaitEnd(c.name)
 		if r.status != exitFailure || r.stdout.String() != "" {
 			t.Errorf("%s: exit status %d, standard output %q", c.name, r.status, r.stdout.String())
 		}

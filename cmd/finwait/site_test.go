@@ -229,6 +229,16 @@ func (s *site) launch(args ...string) *running {
 	return r
 }
 
+// awaitEnd waits until it has ended by itself.
+func (r *running) awaitEnd(what string) {
+	r.t.Helper()
+	select {
+	case <-r.ended:
+	case <-time.After(patience):
+		r.t.Fatalf("%s: still running: %s", what, r.stderr.String())
+	}
+}
+
 // stop interrupts, as SIGINT does, and returns the exit status.
 func (r *running) stop() int {
 	r.interrupt()
@@ -347,49 +357,57 @@ func of(path string, client *net.TCPConn) string {
 	return path + "?port=" + strconv.Itoa(client.LocalAddr().(*net.TCPAddr).Port)
 }
 
-// flood sends SYNs of so many clients that nobody answers past the tap, from
-// the client's interface. Their addresses are reserved for documentation.
-func (s *site) flood(clients int) {
+// flood sends SYNs of so many clients past the tap, again and again until they
+// have arrived: a veth that is served late drops some.
+func (s *site) flood(clients int, arrived func() bool) {
 	s.t.Helper()
-	s.do(lab.Client, func() error {
-		links, err := netlink.LinkList()
-		if err != nil {
-			return err
+	eventually(s.t, "arrival of a flood", func() bool {
+		if arrived() {
+			return true
 		}
-		socket, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
-		if err != nil {
-			return err
-		}
-		defer func() { _ = unix.Close(socket) }()
-		to := &unix.SockaddrLinklayer{}
-		for _, link := range links {
-			if link.Type() == "veth" {
-				to.Ifindex = link.Attrs().Index
-			}
-		}
-		frame := synFrame()
-		for n := range clients {
-			binary.BigEndian.PutUint16(frame[28:], uint16(n>>15)) // the last octets of the client's address
-			binary.BigEndian.PutUint16(frame[34:], uint16(n&0x7fff+1024))
-			for {
-				err := unix.Sendto(socket, frame, 0, to)
-				if err == nil {
-					break
-				}
-				if !errors.Is(err, unix.ENOBUFS) {
-					return err
-				}
-			}
-		}
-		return nil
+		s.do(lab.Client, func() error { return sendSYNs(clients) })
+		return false
 	})
 }
 
-// synFrame is a SYN in an Ethernet frame to nobody.
+// sendSYNs sends a SYN of each client out of this namespace's veth. The
+// addresses are set aside for documentation, so that nobody answers.
+func sendSYNs(clients int) error {
+	links, err := netlink.LinkList()
+	if err != nil {
+		return err
+	}
+	socket, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = unix.Close(socket) }()
+	to := &unix.SockaddrLinklayer{}
+	for _, link := range links {
+		if link.Type() == "veth" {
+			to.Ifindex = link.Attrs().Index
+		}
+	}
+	frame := synFrame()
+	for n := 0; n < clients; {
+		frame[29] = byte(n >> 15) // of the client's address
+		binary.BigEndian.PutUint16(frame[34:], uint16(n&0x7fff+1024))
+		err := unix.Sendto(socket, frame, 0, to)
+		if err == nil {
+			n++
+		} else if !errors.Is(err, unix.ENOBUFS) {
+			return err
+		}
+	}
+	return nil
+}
+
+// synFrame is a SYN in an Ethernet frame, from port 0 to port 9. Its checksums
+// are 0, which a tap does not mind.
 func synFrame() []byte {
-	frame := []byte{2, 0, 0, 0, 9, 1, 2, 0, 0, 0, 9, 2, 8, 0,
-		0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 6, 0, 0, 192, 0, 2, 1, 192, 0, 2, 99}
-	frame = binary.BigEndian.AppendUint16(frame, 0)
-	frame = binary.BigEndian.AppendUint16(frame, 9)
-	return append(frame, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 1, 0, 0, 0, 0, 0)
+	return []byte{
+		2, 0, 0, 0, 9, 1, 2, 0, 0, 0, 9, 2, 8, 0,
+		0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 6, 0, 0, 192, 0, 2, 1, 192, 0, 2, 99,
+		0, 0, 0, 9, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 1, 0, 0, 0, 0, 0,
+	}
 }
