@@ -204,7 +204,7 @@ func (t *Table) writeSlice(c *connection, k *segment.Counters) {
 	var seen connection
 	c.snapshot(&seen)
 	seen.reconcile(k)
-	t.write(&seen, EndActiveTimeout)
+	t.write(&seen, EndActiveTimeout, t.lossy(c, c.has(connEntry)))
 	c.guard.begin()
 	for i := range c.ends {
 		if c.has(connFIN1) && uint8(i) != c.initiator {
@@ -235,8 +235,9 @@ func (t *Table) end(slot uint32, k *segment.Counters, reason EndReason) {
 func (t *Table) endHashed(slot uint32, hash uint64, k *segment.Counters, reason EndReason) {
 	c := &t.slots[slot]
 	c.guard.begin()
+	lossy := t.lossy(c, c.has(connEntry))
 	t.settleCounters(c, k)
-	t.write(c, reason)
+	t.write(c, reason, lossy)
 	if c.has(connClosed) && t.tuples.remember(hash, c.closedAt, t.now) {
 		t.stats.TuplesForgotten.Add(1)
 	}
@@ -265,13 +266,13 @@ func (t *Table) settleCounters(c *connection, k *segment.Counters) {
 	}
 }
 
-func (t *Table) write(c *connection, reason EndReason) {
+func (t *Table) write(c *connection, reason EndReason, lossy bool) {
 	r := t.config.Records.Next()
 	if r == nil {
 		t.stats.RecordsLost.Add(1)
 		return
 	}
-	c.record(r, reason, t.lossAt.Load() >= c.startAt)
+	c.record(r, reason, lossy)
 	t.config.Records.Commit()
 	t.stats.Records.Add(1)
 	t.stats.ByKind[r.CloseKind].Add(1)

@@ -327,6 +327,21 @@ func TestNoNegativeReuse(t *testing.T) {
 	}
 }
 
+// TestUncounted: while the kernel has no room, a connection without an entry may
+// miss data segments; one with an entry is exact.
+func TestUncounted(t *testing.T) {
+	b := newLiveBench(t, LiveTimeouts())
+	early, late := between(40000, 443), between(40001, 443)
+	b.play(early, opened...)
+	b.room = 1
+	b.play(late, shifted(opened, 100)...)
+	b.Uncounted(b.Now())
+	b.Flush(EndShutdown)
+	if len(b.records) != 2 || b.records[0].Evidence != Full || b.records[1].Evidence != Lossy {
+		t.Errorf("evidence %v with an entry, %v without", b.records[0].Evidence, b.records[1].Evidence)
+	}
+}
+
 // TestFullKernel: where the kernel has no room, control segments are counted
 // here and the record says that others are missing.
 func TestFullKernel(t *testing.T) {

@@ -90,6 +90,7 @@ type Table struct {
 	started bool
 	serial  uint64
 	lossAt  atomic.Int64
+	fullAt  atomic.Int64 // the kernel's flow table had no room
 	stats   Stats
 
 	due      [AccountsBatch]uint32
@@ -121,6 +122,7 @@ func New(config Config, h segment.Hasher) (*Table, error) {
 	t := &Table{config: config, serial: config.FirstSerial, hashes: h}
 	t.fresh.Store(1)
 	t.lossAt.Store(math.MinInt64)
+	t.fullAt.Store(math.MinInt64)
 	if err := t.reserve(); err != nil {
 		return nil, errors.Join(err, t.Close())
 	}
@@ -171,6 +173,17 @@ func (t *Table) Memory() uint64 {
 // now: connections that had begun by then may miss some of theirs.
 func (t *Table) Lost(now int64) {
 	t.lossAt.Store(max(t.lossAt.Load(), now))
+}
+
+// Uncounted notes that at times up to now the kernel had no room for another
+// entry: of connections that have none, data segments may not be counted.
+func (t *Table) Uncounted(now int64) {
+	t.fullAt.Store(max(t.fullAt.Load(), now))
+}
+
+// lossy tells whether segments of a connection may be missing.
+func (t *Table) lossy(c *connection, entry bool) bool {
+	return t.lossAt.Load() >= c.startAt || !entry && t.fullAt.Load() >= c.startAt
 }
 
 // Now is the latest time that the table has heard of.

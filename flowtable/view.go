@@ -45,7 +45,7 @@ func (t *Table) viewAll(batch []connection, yield func(*Record) bool) (more bool
 		}
 	}
 	for i := range batch {
-		batch[i].view(&r, &counters[i], t.lossAt.Load() >= batch[i].startAt)
+		batch[i].view(&r, &counters[i], t.lossy(&batch[i], batch[i].has(connEntry)))
 		if !yield(&r) {
 			return false, nil
 		}

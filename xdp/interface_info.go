@@ -21,8 +21,10 @@ func (t *Tap) Interfaces() []InterfaceInfo {
 // did not reach its connection.
 func (c Count) Loss() bool {
 	switch c.Stage {
-	case StageNIC, StageSocket:
+	case StageNIC:
 		return true
+	case StageSocket:
+		return c.Reason != "fill_ring_empty" // why a segment is in rx_dropped
 	case StageProgram:
 		return c.Reason == "flow_table_full" || c.Reason == "describe_error" || c.Reason == "no_socket"
 	case StageFlowTable:

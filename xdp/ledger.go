@@ -2,6 +2,7 @@ package xdp
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
@@ -91,7 +92,7 @@ func (p *port) ledger(handle *netlink.Handle) []Count {
 		counts = append(counts, Count{Interface: p.nic.name, Queue: -1, Stage: stage, Reason: reason, Value: value})
 	}
 	if now, ok := readNICDrops(handle, p.nic.index); ok {
-		add(StageNIC, "rx_dropped", now.dropped-p.drops.dropped)
+		add(StageNIC, "rx_dropped", p.ownDrops(now.dropped-p.drops.dropped))
 		add(StageNIC, "rx_missed", now.missed-p.drops.missed)
 	}
 	if sum, err := p.program.counts(); err == nil {
@@ -102,6 +103,32 @@ func (p *port) ledger(handle *netlink.Handle) []Count {
 		}
 	}
 	return counts
+}
+
+// ownDrops takes from an interface's drops those of its sockets, which veth
+// counts as its own (rx_drops in drivers/net/veth.c): they have a line already.
+func (p *port) ownDrops(dropped uint64) uint64 {
+	if p.nic.driver != "veth" {
+		return dropped
+	}
+	for _, q := range p.queues {
+		if s, err := q.socket.statistics(); err == nil {
+			dropped -= min(dropped, s.Rx_dropped+s.Rx_ring_full)
+		}
+	}
+	return dropped
+}
+
+// Uncounted is how many segments so far found no room in the flow table. It
+// may be called from any goroutine.
+func (t *Tap) Uncounted() uint64 {
+	var n uint64
+	for _, p := range t.ports {
+		if sum, err := p.program.counts(); err == nil {
+			n += sum.Ends[slices.Index(endNames[:], "flow_table_full")]
+		}
+	}
+	return n
 }
 
 func (q *Queue) ledger() []Count {

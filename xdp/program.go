@@ -69,7 +69,7 @@ func loadError(what string, err error) error {
 	case errors.Is(err, unix.ENOMEM), errors.Is(err, unix.E2BIG):
 		return fmt.Errorf("load %s: %w: ask for fewer flows with --max-flows", what, err)
 	case errors.Is(err, ebpf.ErrNotSupported), !kernelAtLeast(5, 18):
-		return fmt.Errorf("load %s: %w: Linux 5.18 or later is needed, this is %s", what, err, kernelRelease())
+		return fmt.Errorf("load %s: %w: Linux 5.18 or later with BTF (CONFIG_DEBUG_INFO_BTF) is needed, this is %s", what, err, kernelRelease())
 	default:
 		return fmt.Errorf("load %s: %w", what, err)
 	}

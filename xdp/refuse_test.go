@@ -201,7 +201,7 @@ func TestAdvice(t *testing.T) {
 		{foreign(nic, true, 0), nil, "several modes"},
 		{loadError("it", unix.EPERM), unix.EPERM, "run as root"},
 		{loadError("it", unix.ENOMEM), unix.ENOMEM, "--max-flows"},
-		{loadError("it", ebpf.ErrNotSupported), ebpf.ErrNotSupported, "Linux 5.18 or later is needed"},
+		{loadError("it", ebpf.ErrNotSupported), ebpf.ErrNotSupported, "Linux 5.18 or later with BTF"},
 		{bindError(errors.New("bind: " + unix.ENOBUFS.Error())), unix.ENOBUFS, "limit of locked memory"},
 		{bindError(errors.New("socket: " + unix.EAFNOSUPPORT.Error())), unix.EAFNOSUPPORT, "CONFIG_XDP_SOCKETS"},
 	} {

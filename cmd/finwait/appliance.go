@@ -28,6 +28,9 @@ const (
 	recordRing = 1 << 14
 	// clockInterval is how often the wall clock is looked at for a step.
 	clockInterval = 5 * time.Second
+	// roomInterval is how often the kernel is asked whether its flow table had
+	// no room: well below the linger after which records are written.
+	roomInterval = 250 * time.Millisecond
 	// sweepInterval is how often kernel entries without an owner are looked
 	// for, and sweepMargin how much longer than any timeout they are idle.
 	sweepInterval = time.Minute
@@ -58,6 +61,7 @@ type appliance struct {
 	names     *api.Names
 	server    *api.Server
 	startedAt time.Time
+	uncounted uint64 // segments without room in the kernel's flow table, at the last look
 
 	capture   *errgroup.Group // workers
 	stopWork  context.CancelFunc
@@ -186,6 +190,7 @@ func (a *appliance) start(ctx context.Context) {
 		return nil
 	})
 	a.service.Go(func() error { a.every(serving, clockInterval, a.setWallClock); return nil })
+	a.service.Go(func() error { a.every(serving, roomInterval, a.watchRoom); return nil })
 	if oldest, bounded := a.longestTimeout(); bounded {
 		a.service.Go(func() error {
 			a.every(serving, sweepInterval, func() { a.sweep(oldest + sweepMargin) })
@@ -215,6 +220,14 @@ func (a *appliance) longestTimeout() (time.Duration, bool) {
 		return 0, false
 	}
 	return max(t.Opening, t.Established, t.Closing, t.Linger), true
+}
+
+// watchRoom marks what may have gone uncounted.
+func (a *appliance) watchRoom() {
+	if n := a.tap.Uncounted(); n > a.uncounted {
+		a.uncounted = n
+		a.team.Uncounted()
+	}
 }
 
 func (a *appliance) sweep(olderThan time.Duration) {

@@ -78,6 +78,7 @@ type Team struct {
 	clock   func() int64
 	workers []*Worker
 	lossAt  atomic.Int64
+	fullAt  atomic.Int64
 	dealing atomic.Int32 // workers that may still hand segments over
 }
 
@@ -94,6 +95,10 @@ func NewTeam(members []Member, hasher segment.Hasher, clock func() int64) (*Team
 	team.dealing.Store(int32(len(members)))
 	return team, nil
 }
+
+// Uncounted notes that the kernel's flow table has had no room for some
+// connections up to now. It may be called from any goroutine.
+func (t *Team) Uncounted() { t.fullAt.Store(t.clock()) }
 
 // Workers lists the team.
 func (t *Team) Workers() []*Worker { return t.workers }
@@ -116,6 +121,7 @@ type Worker struct {
 
 	nextLossCheck int64
 	lossSeen      int64
+	fullSeen      int64
 	batch         [batchSize]*segment.Segment
 	hashes        [batchSize]uint64
 }
@@ -310,5 +316,9 @@ func (w *Worker) watchLoss(now int64) {
 	if at := w.team.lossAt.Load(); at > w.lossSeen {
 		w.lossSeen = at
 		w.member.Table.Lost(at)
+	}
+	if at := w.team.fullAt.Load(); at > w.fullSeen {
+		w.fullSeen = at
+		w.member.Table.Uncounted(at)
 	}
 }
