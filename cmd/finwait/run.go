@@ -123,7 +123,7 @@ func checkRecent(records int) error {
 	if err := unix.Sysinfo(&info); err != nil {
 		return fmt.Errorf("read the size of the memory: %w", err)
 	}
-	memory := uint64(info.Totalram) * uint64(info.Unit)
+	memory := info.Totalram * uint64(info.Unit)
 	if most := memory / uint64(api.RecentRecordSize); uint64(records) > most {
 		return usageError{fmt.Errorf("--recent %d: at %d octets each, this machine's memory holds %d; keep fewer", records, api.RecentRecordSize, most)}
 	}
