@@ -35,8 +35,7 @@ func (a *appliance) status() api.Status {
 	}
 	for i, w := range a.team.Workers() {
 		s.Totals.Segments += w.Stats().Received.Load()
-		s.Ledger = append(s.Ledger, workerEntries(a.tap.Queues()[i], w.Stats())...)
-		s.Ledger = append(s.Ledger, tableEntries(w.Table().Stats())...)
+		s.Ledger = append(s.Ledger, workerEntries(a.tap.Queues()[i], w)...)
 	}
 	for _, f := range a.fanout.Failures() {
 		s.Ledger = append(s.Ledger, api.LedgerEntry{Stage: stageSink, Reason: f.Name, Count: f.Records, Loss: true})
@@ -62,29 +61,26 @@ func tapEntry(c xdp.Count) api.LedgerEntry {
 	return e
 }
 
-func workerEntries(q *xdp.Queue, s *worker.Stats) []api.LedgerEntry {
+// workerEntries are the lines of one worker and its table, which bear the name
+// of its queue.
+func workerEntries(q *xdp.Queue, w *worker.Worker) []api.LedgerEntry {
 	queue := q.Index()
-	entry := func(reason string, n uint64, loss bool) api.LedgerEntry {
-		return api.LedgerEntry{Stage: stageWorker, Interface: q.Interface(), Queue: &queue, Reason: reason, Count: n, Loss: loss}
+	var entries []api.LedgerEntry
+	add := func(stage, reason string, n uint64, loss bool) {
+		entries = append(entries, api.LedgerEntry{Stage: stage, Interface: q.Interface(), Queue: &queue, Reason: reason, Count: n, Loss: loss})
 	}
-	return []api.LedgerEntry{
-		entry("received", s.Received.Load(), false),
-		entry("handed_over", s.HandedOver.Load(), false),
-		entry("taken_over", s.TakenOver.Load(), false),
-		entry("handover_ring_full", s.HandoverLost.Load(), true),
-	}
-}
-
-func tableEntries(s *flowtable.Stats) []api.LedgerEntry {
-	entries := []api.LedgerEntry{
-		{Stage: stageTable, Reason: "late", Count: s.Late.Load()},
-		{Stage: stageTable, Reason: "record_ring_full", Count: s.RecordsLost.Load(), Loss: true},
-		{Stage: stageTable, Reason: "tuple_forgotten", Count: s.TuplesForgotten.Load()},
-		{Stage: stageTable, Reason: "kernel_counters_missing", Count: s.AccountsFailed.Load(), Loss: true},
-	}
-	for class := range s.Evicted {
-		entries = append(entries, api.LedgerEntry{Stage: stageTable, Reason: "evicted_" + flowtable.EvictedNames[class],
-			Count: s.Evicted[class].Load()})
+	s := w.Stats()
+	add(stageWorker, "received", s.Received.Load(), false)
+	add(stageWorker, "handed_over", s.HandedOver.Load(), false)
+	add(stageWorker, "taken_over", s.TakenOver.Load(), false)
+	add(stageWorker, "handover_ring_full", s.HandoverLost.Load(), true)
+	t := w.Table().Stats()
+	add(stageTable, "late", t.Late.Load(), false)
+	add(stageTable, "record_ring_full", t.RecordsLost.Load(), true)
+	add(stageTable, "tuple_forgotten", t.TuplesForgotten.Load(), false)
+	add(stageTable, "kernel_counters_missing", t.AccountsFailed.Load(), true)
+	for class := range t.Evicted {
+		add(stageTable, "evicted_"+flowtable.EvictedNames[class], t.Evicted[class].Load(), false)
 	}
 	return entries
 }
