@@ -63,7 +63,8 @@ func inodesOf(t *testing.T, n *Network) []uint32 {
 	return inodes
 }
 
-// interfaces lists those of the namespace the test was started in.
+// interfaces lists those with a name of the lab's in the namespace the test was
+// started in, where others' may come and go.
 func interfaces(t *testing.T) string {
 	t.Helper()
 	links, err := netlink.LinkList()
@@ -72,7 +73,10 @@ func interfaces(t *testing.T) string {
 	}
 	var names []string
 	for _, link := range links {
-		names = append(names, link.Attrs().Name)
+		switch name := strings.TrimPrefix(link.Attrs().Name, "to-"); name {
+		case hubInterface, clientInterface, serverInterface, TapInterface:
+			names = append(names, link.Attrs().Name)
+		}
 	}
 	return strings.Join(names, " ")
 }

@@ -79,16 +79,21 @@ func (w *witness) stop(t *testing.T) []sighting {
 	return w.sightings
 }
 
-// watch reads until it is told to stop and nothing is left.
+// watch reads until it is told to stop and then nothing has come for as long
+// as the socket waits.
 func (w *witness) watch() {
 	frame, control := make([]byte, 4096), make([]byte, 512)
+	stopping := false
 	for {
 		n, controlled, _, _, err := unix.Recvmsg(w.socket, frame, control, 0)
 		switch {
 		case errors.Is(err, unix.EAGAIN):
+			if stopping {
+				return
+			}
 			select {
 			case <-w.stopping:
-				return
+				stopping = true
 			default:
 			}
 		case errors.Is(err, unix.EINTR):
