@@ -190,6 +190,21 @@ func TestRunInterfaceGone(t *testing.T) {
 	}
 }
 
+// What an operator should know is a warning: an API that others reach. Generic
+// XDP that was asked for is a fact.
+func TestRunWarns(t *testing.T) {
+	s := newSite(t, 1)
+	r := s.start("--generic", "--listen", "0.0.0.0:0")
+	if status := r.stop(); status != 0 {
+		t.Errorf("exit status %d", status)
+	}
+	for _, want := range []string{"generic XDP", "\nwarning: the API answers anybody who reaches ", "without a password"} {
+		if !strings.Contains(r.stderr.String(), want) {
+			t.Errorf("the start lacks %q: %s", want, r.stderr.String())
+		}
+	}
+}
+
 // A client that never finishes its request is cut off, which is no failure.
 func TestRunWithSlowClient(t *testing.T) {
 	s := newSite(t, 1)
