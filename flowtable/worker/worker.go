@@ -39,8 +39,10 @@ const (
 	// idleWait is how long a lone worker sleeps when nothing comes. Timers
 	// are looked at once per turn.
 	idleWait = 10 * time.Millisecond
-	// teamWait is the same in a team, where the others wait for its horizon.
-	teamWait = time.Millisecond
+	// teamWait is the same in a team, where the others wait for its horizon:
+	// below the time in which a hand-over ring fills, and not so short that
+	// waking up for nothing costs more than the work.
+	teamWait = 5 * time.Millisecond
 	// settling is how long a segment may take from its time stamp in the
 	// kernel program to the socket's ring: the kernel fills the ring when it
 	// has been through a batch of frames.
