@@ -6,14 +6,18 @@ import (
 	"github.com/finwait/finwait/flowtable"
 )
 
-// publishInterval is how long a record may wait in its ring when the
-// publisher found all rings empty.
-const publishInterval = 2 * time.Millisecond
+// A publisher that finds all rings empty sleeps, longer each time: records
+// that come in a stream are taken at once, and waiting for none costs nothing.
+const (
+	minPause = 100 * time.Microsecond
+	maxPause = 20 * time.Millisecond
+)
 
 // Publish gives the records of all rings to deliver until every ring is
 // closed and empty. The records are deliver's until it returns; as long as it
 // takes, its rings fill.
 func Publish(rings []*flowtable.Ring, deliver func([]flowtable.Record)) {
+	pause := minPause
 	for open := len(rings); open > 0; {
 		open = 0
 		idle := true
@@ -28,8 +32,12 @@ func Publish(rings []*flowtable.Ring, deliver func([]flowtable.Record)) {
 				idle = false
 			}
 		}
-		if idle && open > 0 {
-			time.Sleep(publishInterval)
+		switch {
+		case !idle:
+			pause = minPause
+		case open > 0:
+			time.Sleep(pause)
+			pause = min(2*pause, maxPause)
 		}
 	}
 }
