@@ -55,6 +55,18 @@ func TestCompareUnknown(t *testing.T) {
 	}
 }
 
+// TestCompareResetAfterClose: a RST that ends nothing is no disagreement, one
+// before the last acknowledgement is.
+func TestCompareResetAfterClose(t *testing.T) {
+	for after, agrees := range map[time.Duration]bool{time.Millisecond: true, -time.Millisecond: false} {
+		e, f := agreeing()
+		f.RSTBy, f.RSTAt = ServerParty, new(f.ACK2At.Add(after))
+		if report := Compare([]Expectation{e}, []Flow{f}); report.OK() != agrees {
+			t.Errorf("a RST %v after the last acknowledgement: agrees %v", after, report.OK())
+		}
+	}
+}
+
 // TestCompareFindsEveryDisagreement changes one field at a time.
 func TestCompareFindsEveryDisagreement(t *testing.T) {
 	for _, test := range []struct {
