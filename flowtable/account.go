@@ -23,8 +23,15 @@ func (c *connection) count(s *segment.Segment, side uint8) {
 	e.marks |= endSent
 }
 
-// takeOver absorbs the kernel entry that a SYN of the same tuple removed.
+// takeOver absorbs the kernel entry that a SYN of the same tuple removed. A SYN
+// and its SYN-ACK that crossed both bring it: the second one finds that it is
+// of the connection before.
 func (c *connection) takeOver(s *segment.Segment, side uint8) {
+	for _, d := range []*segment.Direction{&s.Own, &s.Other} {
+		if d.Packets != 0 && d.FirstAt <= c.startAt-crossing {
+			return
+		}
+	}
 	c.absorb(side, &s.Own)
 	c.absorb(1-side, &s.Other)
 	c.marks &^= connEntry

@@ -315,6 +315,56 @@ func TestSYNACKOvertakesOnReusedTuple(t *testing.T) {
 	}
 }
 
+// TestBothTakeTheEntry: the SYN and the SYN-ACK of the next connection remove the
+// entry on two CPUs at once, and both bring its counters, in either order.
+func TestBothTakeTheEntry(t *testing.T) {
+	v := between(40000, 443)
+	for _, synFirst := range []bool{true, false} {
+		b := newLiveBench(t, LiveTimeouts())
+		b.play(v, finished...)
+		syn, synAck := v.segment(step{100, c, fS, 70000, 0, 0}), v.segment(step{101, s, fSA, 80000, 70001, 0})
+		b.see(syn)
+		synAck.Marks, synAck.Own, synAck.Other = syn.Marks, syn.Other, syn.Own
+		// The next connection's entry stands before either is followed.
+		ack := v.segment(step{102, c, fA, 70001, 80001, 0})
+		b.see(ack)
+		if synFirst {
+			b.feed(syn, synAck, ack)
+		} else {
+			b.feed(synAck, syn, ack)
+		}
+		b.Flush(EndShutdown)
+		if len(b.records) != 2 {
+			t.Fatalf("%d records of two connections", len(b.records))
+		}
+		b.same("the old connection's counts", counts(&b.records[0]), "5/10/0/0 3/20/0/0")
+		b.same("the new connection's counts", counts(&b.records[1]), "2/0/0/0 1/0/0/0")
+		for i := range b.records {
+			if b.records[i].Evidence != Full {
+				t.Errorf("record %d, SYN first %v: evidence %v", i, synFirst, b.records[i].Evidence)
+			}
+		}
+	}
+}
+
+// TestEntryVanishes: a SYN that brings no counters has lost the old
+// connection's. Those that stand now are the new one's.
+func TestEntryVanishes(t *testing.T) {
+	b := newLiveBench(t, LiveTimeouts())
+	v := between(40000, 443)
+	b.play(v, finished...)
+	syn, ack := v.segment(step{100, c, fS, 70000, 0, 0}), v.segment(step{102, c, fA, 70001, 80001, 0})
+	b.see(syn)
+	syn.Marks = 0
+	b.see(ack)
+	b.feed(syn, ack)
+	b.Flush(EndShutdown)
+	if len(b.records) != 2 || b.records[0].Evidence != Lossy || b.records[1].Evidence == Lossy {
+		t.Errorf("evidence of %d records: %v, %v", len(b.records), b.records[0].Evidence, b.records[1].Evidence)
+	}
+	b.same("the new connection's counts", counts(&b.records[1]), "2/0/0/0 0/0/0/0")
+}
+
 // TestNoNegativeReuse: the close of the connection before was overtaken by the
 // SYN of the next.
 func TestNoNegativeReuse(t *testing.T) {

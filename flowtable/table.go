@@ -236,11 +236,7 @@ func (t *Table) segment(s *segment.Segment, key *segment.Key, side uint8, hash u
 		c.guard.done()
 	}
 	if slot != 0 && t.slots[slot].beginsAnew(s, side) {
-		reason := EndReused
-		if t.slots[slot].has(connClosed) {
-			reason = EndClosed
-		}
-		t.finish(slot, hash, reason)
+		t.supersede(slot, hash)
 		slot = 0
 	}
 	var closedAt int64
@@ -280,6 +276,23 @@ func (t *Table) late(s *segment.Segment, key *segment.Key) {
 	if s.Marks&segment.HasEntry != 0 {
 		t.stray(key)
 	}
+}
+
+// supersede ends a connection whose tuple a SYN has taken. That SYN has removed
+// the kernel entry: what is there now is the next connection's.
+func (t *Table) supersede(slot uint32, hash uint64) {
+	c := &t.slots[slot]
+	if c.has(connEntry) {
+		c.guard.begin()
+		c.marks = c.marks&^connEntry | connLossy
+		c.guard.done()
+		t.stats.AccountsFailed.Add(1)
+	}
+	reason := EndReused
+	if c.has(connClosed) {
+		reason = EndClosed
+	}
+	t.finish(slot, hash, reason)
 }
 
 // open finds a slot for a new connection.

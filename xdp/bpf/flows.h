@@ -198,6 +198,14 @@ static __always_inline int is_closed(const struct counters *flow)
 	       !((a->marks | b->marks) & DIRECTION_AWAITED);
 }
 
+/* Tells whether all that an entry counted began before a time. */
+static __always_inline int is_older(const struct counters *flow, __s64 time)
+{
+	__s64 a = flow->direction[0].first_at, b = flow->direction[1].first_at;
+
+	return (a || b) && a < time && b < time;
+}
+
 /* Makes an entry; NULL where the table has no room. */
 static __always_inline struct counters *open_flow(const struct key *key)
 {

@@ -68,10 +68,17 @@ static __always_inline int begin(struct xdp_md *ctx, struct ledger *l, const str
 	t->now = bpf_ktime_get_ns();
 	last = bpf_map_lookup_elem(&scratch, &zero);
 	if (flow && last) {
+		int older;
+
 		/* Read before it is deleted: a free entry may be another flow's at once. */
 		*last = *flow;
-		/* Only one of two such segments on two CPUs takes the counters along. */
-		if (!bpf_map_delete_elem(&flows, key)) {
+		older = is_older(last, t->now);
+		/*
+		 * A SYN and its SYN-ACK may do this on two CPUs at once. Both take the
+		 * counters along, where it is sure that they are still this flow's: an
+		 * entry that is used again began after the look-up.
+		 */
+		if (!bpf_map_delete_elem(&flows, key) || older) {
 			t->marks = SEGMENT_HAS_ENTRY | SEGMENT_FINAL;
 			t->flow = last;
 		}
