@@ -23,12 +23,16 @@ func (c *connection) count(s *segment.Segment, side uint8) {
 	e.marks |= endSent
 }
 
+// entrySlack is how far, in ns, the first counted segment of a connection may
+// seem to lie before its first segment, where queues cross.
+const entrySlack = int64(500e3)
+
 // takeOver absorbs the kernel entry that a SYN of the same tuple removed. A SYN
 // and its SYN-ACK that crossed both bring it: the second one finds that it is
 // of the connection before.
 func (c *connection) takeOver(s *segment.Segment, side uint8) {
 	for _, d := range []*segment.Direction{&s.Own, &s.Other} {
-		if d.Packets != 0 && d.FirstAt <= c.startAt-crossing {
+		if d.Packets != 0 && d.FirstAt <= c.startAt-entrySlack {
 			return
 		}
 	}

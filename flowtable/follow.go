@@ -3,8 +3,10 @@ package flowtable
 import "github.com/finwait/finwait/flowtable/segment"
 
 // crossing is how far, in ns, the clock readings of two queues of a live tap
-// may stand in the wrong order: about as long as a NIC holds an interrupt back.
-const crossing = int64(500e3)
+// may stand in the wrong order: as long as the system lets one CPU wait with
+// what it has received, be it for a softirq's turn or for a hypervisor's.
+// Within it, acknowledgements tell the order.
+const crossing = int64(5e6)
 
 func near(a, b int64) bool { return a-b < crossing && b-a < crossing }
 

@@ -211,15 +211,15 @@ func TestStray(t *testing.T) {
 	}
 }
 
-// TestAnswerOvertakes: the ACK that opens the entry is seen before the
-// SYN-ACK, and the handshake is complete at a time that is not known.
+// TestAnswerOvertakes: the ACK that opens the entry is seen before the SYN-ACK
+// that it answers, and establishes the connection all the same.
 func TestAnswerOvertakes(t *testing.T) {
 	b := newLiveBench(t, LiveTimeouts())
 	v := between(40000, 443)
 	b.play(v, step{0, c, fS, 0, 0, 0}, step{1, c, fA, 1, 1, 0}, step{2, s, fSA, 0, 1, 0}, step{3, c, fPA, 1, 1, 10}, step{4, s, fPA, 1, 11, 20},
 		step{500, c, fFA, 11, 21, 0}, step{501, s, fFA, 21, 12, 0}, step{502, c, fA, 12, 22, 0})
 	b.Flush(EndShutdown)
-	b.same("closed", story(b.one()), "three_way client TIME-WAIT/CLOSED complete syn:0 syn_ack:2 fin1:500 ack1:501 fin2:501 ack2:502")
+	b.same("closed", story(b.one()), "three_way client TIME-WAIT/CLOSED complete syn:0 syn_ack:2 est:1 fin1:500 ack1:501 fin2:501 ack2:502")
 	b.same("counts", counts(b.one()), "5/10/0/0 3/20/0/0")
 }
 

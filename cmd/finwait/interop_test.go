@@ -320,7 +320,7 @@ func TestInteropTcpdumpAtTheTap(t *testing.T) {
 		t.Fatal(err)
 	}
 	var stderr bytes.Buffer
-	a, err := startInLab(t.Context(), network, listener, &stderr)
+	a, err := startInLab(t.Context(), network, listener, nil, &stderr)
 	if err != nil {
 		t.Fatal(err)
 	}

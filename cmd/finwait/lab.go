@@ -32,6 +32,7 @@ type labOptions struct {
 	format   string
 	listen   string
 	queues   int
+	records  string
 }
 
 func newLabCommand() *cobra.Command {
@@ -55,6 +56,7 @@ exits with 0 only if they agree in every connection and nothing was lost.`,
 	flags.DurationVar(&o.duration, "for", 20*time.Second, "how long to open connections; every kind is played once in any case")
 	flags.StringVar(&o.format, "format", "table", "result on standard output: table or json")
 	flags.StringVar(&o.listen, "listen", "127.0.0.1:0", "address and port of the HTTP API; port 0 takes a free one")
+	flags.StringVar(&o.records, "records", "", "file to append every record to, one JSON object a line")
 	flags.IntVar(&o.queues, "queues", 2, "receive queues of the tap, with a worker each")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		switch {
@@ -88,7 +90,14 @@ func runLab(ctx context.Context, o labOptions, stdout, stderr io.Writer) (err er
 	if err != nil {
 		return fmt.Errorf("--listen %q: %w; choose another address or port", o.listen, err)
 	}
-	a, err := startInLab(ctx, network, listener, stderr)
+	records, err := openRecords(o.records, stdout)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	if records != nil {
+		defer func() { err = errors.Join(err, records.Close()) }()
+	}
+	a, err := startInLab(ctx, network, listener, records, stderr)
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
@@ -114,17 +123,22 @@ func runLab(ctx context.Context, o labOptions, stdout, stderr io.Writer) (err er
 
 // startInLab starts the appliance at the network's tap; its API listens where
 // the process itself lives, so that anybody can ask it.
-func startInLab(ctx context.Context, network *lab.Network, listener net.Listener, stderr io.Writer) (a *appliance, err error) {
+// records may be nil.
+func startInLab(ctx context.Context, network *lab.Network, listener net.Listener, records io.WriteCloser, stderr io.Writer) (a *appliance, err error) {
+	c := applianceConfig{
+		tap:      xdp.Config{Interfaces: []string{lab.TapInterface}, MaxFlows: labFlows},
+		maxFlows: labFlows,
+		recent:   labRecent,
+		timeouts: flowtable.LiveTimeouts(),
+		listener: listener,
+		patience: lastRecords,
+		report:   func(line string) { fmt.Fprintln(stderr, line) },
+	}
+	if records != nil {
+		c.records = records
+	}
 	err = network.Do(lab.Tap, func() error {
-		a, err = startAppliance(ctx, applianceConfig{
-			tap:      xdp.Config{Interfaces: []string{lab.TapInterface}, MaxFlows: labFlows},
-			maxFlows: labFlows,
-			recent:   labRecent,
-			timeouts: flowtable.LiveTimeouts(),
-			listener: listener,
-			patience: lastRecords,
-			report:   func(line string) { fmt.Fprintln(stderr, line) },
-		})
+		a, err = startAppliance(ctx, c)
 		return err
 	})
 	return a, err

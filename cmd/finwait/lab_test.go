@@ -135,7 +135,7 @@ func witnessed(t testing.TB, duration time.Duration) ([]flowtable.Record, []lab.
 		t.Fatal(err)
 	}
 	var stderr bytes.Buffer
-	a, err := startInLab(t.Context(), network, listener, &stderr)
+	a, err := startInLab(t.Context(), network, listener, nil, &stderr)
 	if err != nil {
 		t.Fatal(err)
 	}
