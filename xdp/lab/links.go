@@ -140,6 +140,19 @@ func (n *Network) joinEnds(config Config) error {
 	return nil
 }
 
+// Dropped is how many frames the hub had for the tap and could not hand over:
+// nobody at the tap can know of them.
+func (n *Network) Dropped() (uint64, error) {
+	link, err := n.hub.LinkByName("to-" + TapInterface)
+	if err != nil {
+		return 0, fmt.Errorf("find interface %q: %w", "to-"+TapInterface, err)
+	}
+	if link.Attrs().Statistics == nil {
+		return 0, fmt.Errorf("interface %q tells no statistics", link.Attrs().Name)
+	}
+	return link.Attrs().Statistics.TxDropped, nil
+}
+
 // prepareEnds brings the ends up and gives the hosts addresses and permanent
 // neighbours, so that no frame is spent on finding each other.
 func (n *Network) prepareEnds(Config) error {
