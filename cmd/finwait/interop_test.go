@@ -329,16 +329,8 @@ func liveAndReplay(t *testing.T) (live, replay []object, dropped uint64) {
 			t.Fatalf("tcpdump does not capture: %s", said.String())
 		}
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var stderr bytes.Buffer
-	a, err := startInLab(t.Context(), network, listener, nil, &stderr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = a.close() }()
+	a, end := tapped(t, network)
+	defer end()
 	if _, err := network.Traffic(t.Context(), 5*time.Second, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -358,7 +350,7 @@ func liveAndReplay(t *testing.T) (live, replay []object, dropped uint64) {
 		t.Fatalf("tcpdump lost packets, so nothing can be compared: %s", said.String())
 	}
 	for _, kind := range []string{"refused", "reset", "simultaneous", "three_way", "four_way", "half_closed", "unanswered", "half_open", "open"} {
-		body, err := get(t.Context(), listener.Addr(), fmt.Sprintf("/v1/flows?limit=10000&close_kind=%s", kind))
+		body, err := get(t.Context(), a.config.listener.Addr(), fmt.Sprintf("/v1/flows?limit=10000&close_kind=%s", kind))
 		if err != nil {
 			t.Fatal(err)
 		}

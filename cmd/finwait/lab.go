@@ -128,8 +128,7 @@ func runLab(ctx context.Context, o labOptions, stdout, stderr io.Writer) (err er
 }
 
 // startInLab starts the appliance at the network's tap; its API listens where
-// the process itself lives, so that anybody can ask it.
-// records may be nil.
+// the process itself lives, so that anybody can ask it. records may be nil.
 func startInLab(ctx context.Context, network *lab.Network, listener net.Listener, records io.WriteCloser, stderr io.Writer) (a *appliance, err error) {
 	c := applianceConfig{
 		tap:      xdp.Config{Interfaces: []string{lab.TapInterface}, MaxFlows: labFlows},

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -143,6 +145,24 @@ func witnessed(t testing.TB, duration time.Duration) ([]flowtable.Record, []lab.
 	return nil, nil
 }
 
+// tapped starts the appliance at a network's tap, and returns how to end it.
+func tapped(t testing.TB, network *lab.Network) (a *appliance, end func()) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err = startInLab(t.Context(), network, listener, nil, io.Discard)
+	if err != nil {
+		t.Fatal(errors.Join(err, listener.Close()))
+	}
+	return a, func() {
+		if err := errors.Join(a.stop(), a.close()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func witness(t testing.TB, duration time.Duration) (records []flowtable.Record, truths []lab.Truth, dropped uint64) {
 	t.Helper()
 	network, err := lab.Build(lab.Config{TapQueues: 2})
@@ -158,20 +178,8 @@ func witness(t testing.TB, duration time.Duration) (records []flowtable.Record, 
 	if err != nil {
 		t.Fatal(err)
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var stderr bytes.Buffer
-	a, err := startInLab(t.Context(), network, listener, nil, &stderr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := a.close(); err != nil {
-			t.Error(err)
-		}
-	}()
+	a, end := tapped(t, network)
+	defer end()
 	if _, err := network.Traffic(t.Context(), duration, nil); err != nil {
 		t.Error(err)
 	}

@@ -62,10 +62,12 @@ static __always_inline int pass(struct xdp_md *ctx, struct ledger *l, const stru
 static __always_inline int begin(struct xdp_md *ctx, struct ledger *l, const struct packet *p,
 				 const struct key *key, struct standing *t)
 {
-	struct counters *flow = bpf_map_lookup_elem(&flows, key), *last;
+	struct counters *flow, *last;
 	__u32 zero = 0;
 
+	/* Before the look-up, so that whatever uses the entry again is later. */
 	t->now = bpf_ktime_get_ns();
+	flow = bpf_map_lookup_elem(&flows, key);
 	last = bpf_map_lookup_elem(&scratch, &zero);
 	if (flow && last) {
 		int older;
@@ -75,8 +77,7 @@ static __always_inline int begin(struct xdp_md *ctx, struct ledger *l, const str
 		older = is_older(last, t->now);
 		/*
 		 * A SYN and its SYN-ACK may do this on two CPUs at once. Both take the
-		 * counters along, where it is sure that they are still this flow's: an
-		 * entry that is used again began after the look-up.
+		 * counters along, where it is sure that they are still this flow's.
 		 */
 		if (!bpf_map_delete_elem(&flows, key) || older) {
 			t->marks = SEGMENT_HAS_ENTRY | SEGMENT_FINAL;
