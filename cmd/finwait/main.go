@@ -94,7 +94,7 @@ and whether the network, the application or a kernel was to blame.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newRunCommand(), newReplayCommand(), newLabCommand())
+	root.AddCommand(newRunCommand(), newReplayCommand(), newLabCommand(), newBenchCommand())
 	return root
 }
 
