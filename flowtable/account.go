@@ -18,7 +18,11 @@ func (c *connection) count(s *segment.Segment, side uint8) {
 	if s.Marks&segment.Counted == 0 {
 		e.packets++
 		e.octets += uint64(s.Octets)
-		e.advance(s)
+		if c.has(connSequence) {
+			c.infer(s, side)
+		} else {
+			e.advance(s)
+		}
 	}
 	e.marks |= endSent
 }
@@ -53,18 +57,62 @@ func (e *end) advance(s *segment.Segment) {
 		e.payload += uint64(s.Payload)
 		e.high, e.marks = last, e.marks|endHigh
 	case s.Is(segment.SYN) && s.Payload == 0:
-		// A repeated SYN moves nothing. One with another initial sequence
-		// number, as of a server with SYN cookies (RFC 4987 section 3.6),
-		// stands for the first as long as nothing followed that.
-		if e.has(endISN) && e.high == e.isn+1 {
-			e.isn, e.high = s.Seq, last
-		}
+		e.restate(s)
 	case int32(last-e.high) > 0:
 		e.payload += uint64(last - e.high)
 		e.high = last
 	}
 	if s.Is(segment.FIN) {
 		e.marks |= endOver
+	}
+}
+
+// restate takes a repeated SYN. It moves nothing. One with another initial
+// sequence number, as of a server with SYN cookies (RFC 4987 section 3.6), stands
+// for the first as long as nothing followed that.
+func (e *end) restate(s *segment.Segment) {
+	if e.has(endISN) && e.high == e.isn+1 {
+		e.isn, e.high = s.Seq, s.End()
+	}
+}
+
+// backward is how far behind the highest sequence number a segment may lie, as
+// one that was overtaken does. What seems to lie further behind is ahead by more
+// than 2^31.
+const backward = uint32(1) << 24
+
+// infer learns from a control segment how far both directions have come: its
+// own by the sequence number, the other by what it acknowledges. Of segments
+// between them nothing is known, so that they may be up to 2^32 octets apart.
+func (c *connection) infer(s *segment.Segment, side uint8) {
+	e, other := &c.ends[side], &c.ends[1-side]
+	if s.Is(segment.ACK) && other.has(endHigh) && !other.has(endOver) {
+		other.reach(s.Ack)
+	}
+	if e.has(endOver) || s.Is(segment.RST) && !e.has(endHigh) {
+		return // a RST that refuses says nothing of its sender's sequence space
+	}
+	if !e.has(endHigh) {
+		e.high, e.marks = s.Seq, e.marks|endHigh
+		if s.Is(segment.SYN) {
+			e.high++
+		}
+	}
+	if s.Is(segment.SYN) && s.Payload == 0 {
+		e.restate(s)
+	} else {
+		e.reach(s.End())
+	}
+	if s.Is(segment.FIN) && !s.Is(segment.RST) {
+		e.marks |= endOver
+	}
+}
+
+// reach moves the highest sequence number forward to next.
+func (e *end) reach(next uint32) {
+	if e.high-next > backward {
+		e.payload += uint64(next - e.high)
+		e.high = next
 	}
 }
 

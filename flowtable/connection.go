@@ -97,6 +97,7 @@ const (
 	connLossy                  // counts of this very connection were lost
 	connEstUntimed             // established at a time that was not seen
 	connRefusal                // the first segment was a RST; synAckAck is what it acknowledged
+	connSequence               // octets are known by sequence numbers alone
 )
 
 const (

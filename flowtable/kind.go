@@ -121,6 +121,9 @@ func (c *connection) record(r *Record, reason EndReason, lossy bool) {
 		Complete: c.has(connReset) || c.bothCovered(),
 	}
 	c.moments(r)
+	if c.has(connSequence) {
+		r.Accounting = AccountingSequence
+	}
 	if c.has(connReused) {
 		r.Reused, r.ReuseAfter = true, c.reuseAfter
 	}

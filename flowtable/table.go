@@ -67,6 +67,9 @@ type Config struct {
 	// Accounts is where data segments are counted; nil where every segment
 	// comes to the table.
 	Accounts Accounts
+	// Accounting is how octets are known. By sequence the segments are control
+	// segments alone, and tell by their sequence numbers what lay between.
+	Accounting Accounting
 	// Records takes what is finished.
 	Records Records
 	// FirstSerial is the first Record.Serial; the others count up from it.
@@ -258,6 +261,9 @@ func (t *Table) segment(s *segment.Segment, key *segment.Key, side uint8, hash u
 	if known {
 		c.reuse(s, closedAt)
 		t.tuples.forget(hash)
+	}
+	if t.config.Accounting == AccountingSequence {
+		c.marks |= connSequence
 	}
 	c.follow(s, side)
 	c.guard.done()
