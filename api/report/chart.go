@@ -9,6 +9,7 @@ import (
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 	"gonum.org/v1/plot/vg/vgsvg"
@@ -17,8 +18,9 @@ import (
 const (
 	chartWidth  = 660 // points
 	chartHeight = 360
+	chartMargin = 14
 	barsWidth   = 0.7 // of the room that a group of bars has
-	axisRoom    = 70  // points beside the bars
+	axisRoom    = 80  // points beside the bars
 )
 
 // theme is the colours of a chart.
@@ -31,7 +33,7 @@ type theme struct {
 // every kind of colour vision (https://jfly.uni-koeln.de/color/); their
 // yellow is left out since it vanishes on white, and glyphs differ, too.
 var (
-	palette = []color.Color{
+	onLight = []color.Color{
 		color.RGBA{0x00, 0x72, 0xb2, 0xff}, // blue
 		color.RGBA{0xd5, 0x5e, 0x00, 0xff}, // vermilion
 		color.RGBA{0x00, 0x9e, 0x73, 0xff}, // bluish green
@@ -39,14 +41,22 @@ var (
 		color.RGBA{0xe6, 0x9f, 0x00, 0xff}, // orange
 		color.RGBA{0x56, 0xb4, 0xe9, 0xff}, // sky blue
 	}
+	onDark = []color.Color{
+		color.RGBA{0x56, 0xb4, 0xe9, 0xff}, // sky blue
+		color.RGBA{0xe6, 0x9f, 0x00, 0xff}, // orange
+		color.RGBA{0x00, 0xb8, 0x86, 0xff}, // bluish green, lighter
+		color.RGBA{0xcc, 0x79, 0xa7, 0xff}, // reddish purple
+		color.RGBA{0xf0, 0xe4, 0x42, 0xff}, // yellow
+		color.RGBA{0xe8, 0x77, 0x22, 0xff}, // vermilion, lighter
+	}
 	light = theme{
-		paper: color.White, ink: color.RGBA{0x1d, 0x23, 0x2b, 0xff}, grid: color.RGBA{0xdd, 0xe1, 0xe6, 0xff}, series: palette,
+		paper: color.White, ink: color.RGBA{0x1d, 0x23, 0x2b, 0xff}, grid: color.RGBA{0xdd, 0xe1, 0xe6, 0xff}, series: onLight,
 	}
 	dark = theme{
-		paper: color.RGBA{0x16, 0x1b, 0x22, 0xff}, ink: color.RGBA{0xe2, 0xe6, 0xeb, 0xff}, grid: color.RGBA{0x37, 0x3e, 0x47, 0xff}, series: palette,
+		paper: color.RGBA{0x16, 0x1b, 0x22, 0xff}, ink: color.RGBA{0xe2, 0xe6, 0xeb, 0xff}, grid: color.RGBA{0x37, 0x3e, 0x47, 0xff}, series: onDark,
 	}
 	glyphs = []draw.GlyphDrawer{
-		draw.CircleGlyph{}, draw.BoxGlyph{}, draw.TriangleGlyph{}, draw.RingGlyph{}, draw.SquareGlyph{}, draw.PyramidGlyph{},
+		draw.CircleGlyph{}, draw.BoxGlyph{}, draw.PyramidGlyph{}, draw.RingGlyph{}, draw.SquareGlyph{}, draw.TriangleGlyph{},
 	}
 )
 
@@ -97,7 +107,7 @@ func (c *Chart) draw(t *theme) ([]byte, error) {
 	}
 	c.scale(p)
 	canvas := vgsvg.New(chartWidth, chartHeight)
-	p.Draw(draw.New(canvas))
+	p.Draw(draw.Crop(draw.New(canvas), chartMargin, -chartMargin, chartMargin, -chartMargin))
 	var document bytes.Buffer
 	if _, err := canvas.WriteTo(&document); err != nil {
 		return nil, err
@@ -110,20 +120,24 @@ func (c *Chart) furnish(p *plot.Plot, t *theme) {
 	p.BackgroundColor = t.paper
 	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = c.Title, c.XLabel, c.YLabel
 	p.Title.TextStyle.Font.Size, p.Title.Padding = 13, 8
-	p.Title.TextStyle.Color = t.ink
+	for _, style := range []*text.Style{
+		&p.Title.TextStyle, &p.Legend.TextStyle, &p.X.Label.TextStyle, &p.Y.Label.TextStyle, &p.X.Tick.Label, &p.Y.Tick.Label,
+	} {
+		style.Color, style.Font.Variant = t.ink, "Sans"
+	}
 	for _, axis := range []*plot.Axis{&p.X, &p.Y} {
-		axis.Color, axis.Label.TextStyle.Color = t.ink, t.ink
-		axis.Tick.Color, axis.Tick.Label.Color = t.ink, t.ink
+		axis.Color, axis.Tick.Color = t.ink, t.ink
 		axis.Label.TextStyle.Font.Size, axis.Tick.Label.Font.Size = 11, 10
-		axis.Label.Padding = 4
+		axis.Label.Padding, axis.Padding = 4, 8
 		axis.Tick.Marker = readableTicks{plot.DefaultTicks{}}
 	}
-	p.Legend.TextStyle.Color, p.Legend.TextStyle.Font.Size = t.ink, 11
+	p.Legend.TextStyle.Font.Size = 11
 	p.Legend.Top, p.Legend.Left = true, true
 	p.Legend.XOffs, p.Legend.YOffs, p.Legend.Padding = 10, -6, 3
 	p.Legend.ThumbnailWidth = 22
 	grid := plotter.NewGrid()
 	grid.Vertical.Color, grid.Horizontal.Color = t.grid, t.grid
+	grid.Vertical.Width, grid.Horizontal.Width = 0.6, 0.6
 	if len(c.Bars) > 0 {
 		grid.Vertical.Color = nil
 	}
@@ -191,6 +205,8 @@ func (c *Chart) addBars(p *plot.Plot, t *theme) error {
 func (c *Chart) scale(p *plot.Plot) {
 	if c.LogX && len(c.Series) > 0 {
 		logarithmic(&p.X)
+	} else if n := len(c.Bars); n > 0 {
+		p.X.Min, p.X.Max = -0.5, float64(n)-0.5
 	} else if p.X.Min >= p.X.Max {
 		p.X.Min, p.X.Max = p.X.Min-1, p.X.Max+1
 	}

@@ -64,7 +64,7 @@ type Bar struct {
 type Chart struct {
 	Name, Title    string
 	XLabel, YLabel string // with the unit
-	LogX, LogY     bool   // LogX is for series only
+	LogX, LogY     bool   // of the axes of Series; bars begin at 0
 	Series         []Series
 	Bars           []Bar
 	Legend         []string // names of the values of each Bar
