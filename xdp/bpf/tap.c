@@ -131,15 +131,10 @@ static __always_inline int follow(struct xdp_md *ctx, struct ledger *l, const st
 SEC("xdp.frags")
 int finwait_tap(struct xdp_md *ctx)
 {
-	struct frame frame = {
-		.data = (void *)(long)ctx->data,
-		.end = (void *)(long)ctx->data_end,
-		.length = bpf_xdp_get_buff_len(ctx),
-	};
-	struct standing standing = {.wire_length = frame.length};
+	struct standing standing = {};
 	struct packet packet = {};
-	struct position at = {};
 	enum outcome outcome;
+	struct frame frame;
 	struct ledger *l;
 	struct key key;
 	__u32 zero = 0;
@@ -147,12 +142,12 @@ int finwait_tap(struct xdp_md *ctx)
 	l = bpf_map_lookup_elem(&ledger, &zero);
 	if (!l)
 		return XDP_DROP;
+	open_frame(ctx, &frame);
+	standing.wire_length = frame.length;
 	l->frames++;
 	l->octets += frame.length;
 
-	outcome = parse(&frame, &packet, &at);
-	if (outcome != OUTCOME_TCP)
-		outcome = parse_inside(ctx, &frame, &packet, &at, outcome);
+	outcome = read_segment(ctx, &frame, &packet);
 	if (outcome != OUTCOME_TCP)
 		return finish_frame(l, (enum end)outcome, XDP_DROP);
 

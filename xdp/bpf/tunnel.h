@@ -436,4 +436,21 @@ static __always_inline enum outcome parse_inside(struct xdp_md *ctx, const struc
 	return inside <= OUTCOME_UNDECODABLE ? inside : OUTCOME_UNDECODABLE;
 }
 
+static __always_inline void open_frame(struct xdp_md *ctx, struct frame *f)
+{
+	f->data = (void *)(long)ctx->data;
+	f->end = (void *)(long)ctx->data_end;
+	f->length = bpf_xdp_get_buff_len(ctx);
+}
+
+/* From a frame to the fields of its segment; p is zero. */
+static __always_inline enum outcome read_segment(struct xdp_md *ctx, const struct frame *f,
+						 struct packet *p)
+{
+	struct position at = {};
+	enum outcome outcome = parse(f, p, &at);
+
+	return outcome == OUTCOME_TCP ? outcome : parse_inside(ctx, f, p, &at, outcome);
+}
+
 #endif
