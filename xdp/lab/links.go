@@ -7,6 +7,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/finwait/finwait/xdp/netns"
 )
 
 // The interfaces other than the tap's.
@@ -81,7 +83,7 @@ func (n *Network) makeHub(Config) error {
 	for in, sysctls := range map[Namespace]map[string]string{
 		Hub: silentSysctls, Tap: silentSysctls, Client: hostSysctls, Server: hostSysctls,
 	} {
-		if err := n.Do(in, func() error { return setSysctls(sysctls) }); err != nil {
+		if err := n.Do(in, func() error { return netns.Sysctl(sysctls) }); err != nil {
 			return fmt.Errorf("namespace %q: %w", in, err)
 		}
 	}

@@ -24,7 +24,8 @@ import (
 	"sync/atomic"
 
 	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
+
+	"github.com/finwait/finwait/xdp/netns"
 )
 
 // TapInterface is the name of the tap's interface in the namespace Tap. It
@@ -92,20 +93,17 @@ func (n *Network) Do(in Namespace, fn func() error) error {
 	if ns == nil {
 		return fmt.Errorf("namespace %q: the lab is closed", in)
 	}
-	return inNamespace(ns, fn)
+	return netns.Do(ns, fn)
 }
 
 // Inode returns the inode number of a namespace, by which the kernel names it
 // in /proc/PID/ns/net and in struct net.
 func (n *Network) Inode(in Namespace) (uint32, error) {
-	var status unix.Stat_t
-	if n.namespace[in] == nil {
+	ns := n.namespace[in]
+	if ns == nil {
 		return 0, fmt.Errorf("namespace %q: the lab is closed", in)
 	}
-	if err := unix.Fstat(int(n.namespace[in].Fd()), &status); err != nil {
-		return 0, fmt.Errorf("namespace %q: %w", in, err)
-	}
-	return uint32(status.Ino), nil
+	return netns.Inode(ns)
 }
 
 // Close removes the interfaces and lets go of the namespaces. It may be
@@ -139,7 +137,7 @@ func (n *Network) Close() error {
 
 func (n *Network) makeNamespaces(Config) error {
 	for i := range n.namespace {
-		made, err := newNamespace()
+		made, err := netns.New()
 		if err != nil {
 			return fmt.Errorf("namespace %q: %w", Namespace(i), err)
 		}

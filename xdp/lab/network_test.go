@@ -13,6 +13,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/finwait/finwait/xdp/netns"
 )
 
 // requireRoot skips a test that needs root, and fails it where CI=true.
@@ -206,7 +208,7 @@ func TestDoRestoresTheThread(t *testing.T) {
 	network := build(t, Config{})
 	inodes := inodesOf(t, network)
 	inside := func() error {
-		target, err := os.Readlink(threadNamespace)
+		target, err := os.Readlink(netns.Current)
 		if want := fmt.Sprintf("net:[%d]", inodes[Server]); target != want {
 			t.Errorf("in namespace %q, expected %q (%v)", target, want, err)
 		}
