@@ -71,11 +71,28 @@ type walkCall struct {
 	attr    progRun
 }
 
+// ipv4Key is struct ipv4_key of flows.h: a segment.Key of two IPv4 addresses.
+type ipv4Key struct {
+	Low, High         [4]byte
+	LowPort, HighPort uint16
+}
+
+// wide is the same as a segment.Key.
+func (k ipv4Key) wide() segment.Key {
+	return segment.Key{Low: mapped(k.Low), High: mapped(k.High), LowPort: k.LowPort, HighPort: k.HighPort}
+}
+
+// mapped is an IPv4 address as an IPv6 one (RFC 4291 section 2.5.5.2).
+func mapped(a [4]byte) [16]byte {
+	return [16]byte{10: 0xff, 11: 0xff, 12: a[0], 13: a[1], 14: a[2], 15: a[3]}
+}
+
 // Accounts is the kernel's flow table: the counters of every followed
 // connection, by tuple. Its methods may be called from any goroutine; at most
 // 16 calls are under way at once, others wait.
 type Accounts struct {
-	flows   *ebpf.Map
+	ipv4    *ebpf.Map // by ipv4Key
+	ipv6    *ebpf.Map // by segment.Key
 	walk    *ebpf.Program
 	batches *ebpf.Map
 	mapping []byte
@@ -83,23 +100,27 @@ type Accounts struct {
 	free    chan uint32
 }
 
-// openAccounts makes a flow table of maxFlows entries, preallocated.
+// openAccounts makes a flow table of maxFlows entries for IPv4, preallocated,
+// and of as many for IPv6.
 func openAccounts(maxFlows uint32) (*Accounts, error) {
 	spec, err := bpf.LoadTap()
 	if err != nil {
 		return nil, fmt.Errorf("read the flow table's programs: %w", err)
 	}
-	spec.Maps[bpf.TapMapFlows].MaxEntries = maxFlows
+	spec.Maps[bpf.TapMapFlowsIpv4].MaxEntries = maxFlows
+	spec.Maps[bpf.TapMapFlowsIpv6].MaxEntries = maxFlows
 	var objects struct {
 		Walk    *ebpf.Program `ebpf:"finwait_walk"`
-		Flows   *ebpf.Map     `ebpf:"flows"`
+		IPv4    *ebpf.Map     `ebpf:"flows_ipv4"`
+		IPv6    *ebpf.Map     `ebpf:"flows_ipv6"`
 		Batches *ebpf.Map     `ebpf:"batches"`
 	}
 	if err := spec.LoadAndAssign(&objects, nil); err != nil {
 		return nil, loadError(fmt.Sprintf("a flow table of %d entries", maxFlows), err)
 	}
 	a := &Accounts{
-		flows:   objects.Flows,
+		ipv4:    objects.IPv4,
+		ipv6:    objects.IPv6,
 		walk:    objects.Walk,
 		batches: objects.Batches,
 		free:    make(chan uint32, accountsSlots),
@@ -138,9 +159,19 @@ func (a *Accounts) orphans(olderThan time.Duration) (deleted int, err error) {
 		return 0, err
 	}
 	deadline := now - olderThan.Nanoseconds()
+	deleted, err = sweepMap(a, a.ipv4, deadline, ipv4Key.wide)
+	if err != nil {
+		return deleted, err
+	}
+	n, err := sweepMap(a, a.ipv6, deadline, func(k segment.Key) segment.Key { return k })
+	return deleted + n, err
+}
+
+// sweepMap is orphans for one of the maps, of which wide translates the keys.
+func sweepMap[K any](a *Accounts, m *ebpf.Map, deadline int64, wide func(K) segment.Key) (deleted int, err error) {
 	var (
 		cursor   ebpf.MapBatchCursor
-		keys     = make([]segment.Key, sweepBatch)
+		keys     = make([]K, sweepBatch)
 		counters = make([]segment.Counters, sweepBatch)
 		stale    = make([]segment.Key, 0, accountsBatch)
 		scratch  = make([]segment.Counters, accountsBatch)
@@ -152,7 +183,7 @@ func (a *Accounts) orphans(olderThan time.Duration) (deleted int, err error) {
 		return err
 	}
 	for {
-		n, err := a.flows.BatchLookup(&cursor, keys, counters, nil)
+		n, err := m.BatchLookup(&cursor, keys, counters, nil)
 		last := errors.Is(err, ebpf.ErrKeyNotExist)
 		if err != nil && !last {
 			return deleted, fmt.Errorf("read the flow table: %w", err)
@@ -161,7 +192,7 @@ func (a *Accounts) orphans(olderThan time.Duration) (deleted int, err error) {
 			if counters[i][0].LastAt >= deadline || counters[i][1].LastAt >= deadline {
 				continue
 			}
-			if stale = append(stale, keys[i]); len(stale) == accountsBatch {
+			if stale = append(stale, wide(keys[i])); len(stale) == accountsBatch {
 				if err := flush(); err != nil {
 					return deleted, err
 				}
@@ -214,7 +245,7 @@ func (a *Accounts) close() error {
 		errs = append(errs, unix.Munmap(a.mapping))
 		a.mapping = nil
 	}
-	return errors.Join(append(errs, a.walk.Close(), a.batches.Close(), a.flows.Close())...)
+	return errors.Join(append(errs, a.walk.Close(), a.batches.Close(), a.ipv4.Close(), a.ipv6.Close())...)
 }
 
 // monotonic is the clock of segments, in ns.

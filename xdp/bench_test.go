@@ -99,7 +99,7 @@ func BenchmarkAccounts(b *testing.B) {
 	}
 	fill := func(b *testing.B, keys []segment.Key) {
 		b.Helper()
-		if _, err := a.flows.BatchUpdate(keys, make([]segment.Counters, len(keys)), nil); err != nil {
+		if _, err := a.ipv6.BatchUpdate(keys, make([]segment.Counters, len(keys)), nil); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -408,7 +408,7 @@ func TestAccountsTogether(t *testing.T) {
 	for i := range keys {
 		keys[i] = segment.Key{LowPort: uint16(i), HighPort: 1}
 		value := segment.Counters{{Packets: uint64(i + 1)}}
-		if err := r.accounts.flows.Put(keys[i], value); err != nil {
+		if err := r.accounts.ipv6.Put(keys[i], value); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -464,7 +464,7 @@ func TestOrphans(t *testing.T) {
 		default:
 			old++
 		}
-		if err := r.accounts.flows.Put(segment.Key{LowPort: uint16(i), HighPort: 1}, value); err != nil {
+		if err := r.accounts.ipv6.Put(segment.Key{LowPort: uint16(i), HighPort: 1}, value); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -476,7 +476,7 @@ func TestOrphans(t *testing.T) {
 	left := 0
 	var key segment.Key
 	var value segment.Counters
-	for entries := r.accounts.flows.Iterate(); entries.Next(&key, &value); {
+	for entries := r.accounts.ipv6.Iterate(); entries.Next(&key, &value); {
 		left++
 		if key.LowPort%3 == 2 {
 			t.Fatalf("%d is old and still there", key.LowPort)

@@ -105,7 +105,7 @@ func newRunner(tb testing.TB, maxFlows uint32, opts programOptions) *runner {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { _ = accounts.close() })
-	p, err := loadProgram(accounts.flows, opts)
+	p, err := loadProgram(accounts, opts)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -146,7 +146,7 @@ func (r *runner) ended(octets int) string {
 	if err != nil {
 		r.tb.Fatal(err)
 	}
-	if now.Frames != r.last.Frames+1 || now.Octets != r.last.Octets+uint64(octets) {
+	if now.frames() != r.last.frames()+1 || now.Octets != r.last.Octets+uint64(octets) {
 		r.tb.Fatalf("a frame of %d octets: ledger went from %+v to %+v", octets, r.last, now)
 	}
 	end := ""

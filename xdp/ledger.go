@@ -38,9 +38,20 @@ var endNames = [...]string{"counted", "not_ip", "not_tcp", "fragment", "undecoda
 
 // programCounts is struct ledger of ledger.h.
 type programCounts struct {
-	Frames uint64
 	Octets uint64
 	Ends   [len(endNames)]uint64
+	// The program's clock: no counters.
+	TickJiffies uint64
+	TickAt      int64
+}
+
+// frames is the number of frames: each has one end.
+func (c *programCounts) frames() uint64 {
+	var sum uint64
+	for _, n := range c.Ends {
+		sum += n
+	}
+	return sum
 }
 
 // counts sums the ledger of one program over all CPUs.
@@ -51,7 +62,6 @@ func (p *program) counts() (programCounts, error) {
 	}
 	var sum programCounts
 	for _, c := range perCPU {
-		sum.Frames += c.Frames
 		sum.Octets += c.Octets
 		for i, n := range c.Ends {
 			sum.Ends[i] += n
@@ -96,7 +106,7 @@ func (p *port) ledger(handle *netlink.Handle) []Count {
 		add(StageNIC, "rx_missed", now.missed-p.drops.missed)
 	}
 	if sum, err := p.program.counts(); err == nil {
-		add(StageProgram, "frames", sum.Frames)
+		add(StageProgram, "frames", sum.frames())
 		add(StageProgram, "octets", sum.Octets)
 		for i, value := range sum.Ends {
 			add(StageProgram, endNames[i], value)

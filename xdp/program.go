@@ -26,12 +26,15 @@ type programOptions struct {
 	describeAll bool // pass every TCP segment; for tests
 }
 
-func loadProgram(flows *ebpf.Map, opts programOptions) (*program, error) {
+func loadProgram(accounts *Accounts, opts programOptions) (*program, error) {
 	spec, err := bpf.LoadTap()
 	if err != nil {
 		return nil, fmt.Errorf("read the tap program: %w", err)
 	}
-	spec.Maps[bpf.TapMapFlows].MaxEntries = flows.MaxEntries()
+	replacements := map[string]*ebpf.Map{bpf.TapMapFlowsIpv4: accounts.ipv4, bpf.TapMapFlowsIpv6: accounts.ipv6}
+	for name, m := range replacements {
+		spec.Maps[name].MaxEntries = m.MaxEntries()
+	}
 	spec.Maps[bpf.TapMapSockets].MaxEntries = uint32(max(opts.queues, 1))
 	for name, on := range map[string]bool{
 		bpf.TapVarControlOnly: opts.controlOnly,
@@ -48,7 +51,7 @@ func loadProgram(flows *ebpf.Map, opts programOptions) (*program, error) {
 	}
 	p := new(program)
 	err = spec.LoadAndAssign(p, &ebpf.CollectionOptions{
-		MapReplacements: map[string]*ebpf.Map{bpf.TapMapFlows: flows},
+		MapReplacements: replacements,
 	})
 	if err != nil {
 		return nil, loadError("the tap program", err)

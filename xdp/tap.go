@@ -147,7 +147,7 @@ func (t *Tap) openPort(p *port) error {
 	if err != nil {
 		return err
 	}
-	p.program, err = loadProgram(t.accounts.flows, programOptions{
+	p.program, err = loadProgram(t.accounts, programOptions{
 		queues:      p.nic.queues,
 		controlOnly: t.config.ControlOnly,
 		crossing:    len(t.config.Interfaces) > 1 || p.nic.queues > 1 && !p.nic.symmetric,
@@ -257,7 +257,7 @@ func (t *Tap) report() {
 			t.warnings = append(t.warnings, p.attachment.warning)
 		}
 	}
-	kernel := memory(t.accounts.flows)
+	kernel := memory(t.accounts.ipv4) + memory(t.accounts.ipv6)
 	for _, p := range t.ports {
 		kernel += memory(p.program.Sockets) + memory(p.program.Counts)
 	}

@@ -9,19 +9,90 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
+#include "ledger.h"
 #include "parse.h"
 #include "segment.h"
 
+/* struct key of a flow over IPv4: a third of the octets to hash and to compare. */
+struct ipv4_key {
+	__be32 low;
+	__be32 high;
+	__u16 low_port; /* host order */
+	__u16 high_port;
+};
+
 /*
- * Preallocated, so that a full table refuses new flows and the established
- * ones stay exact. The loader sets the number of entries.
+ * Preallocated, so that a full table refuses new flows and the established ones stay
+ * exact. In the kernel's memory an entry is 192 octets: what the look-up reads is one
+ * cache line (struct htab_elem and the key), each direction another. The loader sets
+ * the number of entries.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1);
+	__type(key, struct ipv4_key);
+	__type(value, struct counters);
+} flows_ipv4 SEC(".maps");
+
+/*
+ * All other flows, as many again. The memory of an entry is taken when it is made,
+ * lest a machine that sees none reserve it for nothing.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1);
 	__type(key, struct key);
 	__type(value, struct counters);
-} flows SEC(".maps");
+} flows_ipv6 SEC(".maps");
+
+static __always_inline int is_ipv4(const union address *a)
+{
+	return !a->half[0] && a->word[2] == bpf_htonl(0x0000ffff);
+}
+
+/* Returns whether the flow is one of flows_ipv4, and its key there. */
+static __always_inline int narrow(const struct key *key, struct ipv4_key *narrow)
+{
+	narrow->low = key->low.word[3];
+	narrow->high = key->high.word[3];
+	narrow->low_port = key->low_port;
+	narrow->high_port = key->high_port;
+	return is_ipv4(&key->low) && is_ipv4(&key->high);
+}
+
+static __always_inline struct counters *find_flow(const struct key *key)
+{
+	struct ipv4_key ipv4;
+
+	if (narrow(key, &ipv4))
+		return bpf_map_lookup_elem(&flows_ipv4, &ipv4);
+	return bpf_map_lookup_elem(&flows_ipv6, key);
+}
+
+/* Returns 0 where it was there. */
+static __always_inline long remove_flow(const struct key *key)
+{
+	struct ipv4_key ipv4;
+
+	if (narrow(key, &ipv4))
+		return bpf_map_delete_elem(&flows_ipv4, &ipv4);
+	return bpf_map_delete_elem(&flows_ipv6, key);
+}
+
+/* Makes an entry; NULL where the table has no room. */
+static __always_inline struct counters *open_flow(const struct key *key)
+{
+	struct counters zero = {};
+	struct ipv4_key ipv4;
+
+	/* A failure with EEXIST means that the other direction was faster. */
+	if (narrow(key, &ipv4))
+		bpf_map_update_elem(&flows_ipv4, &ipv4, &zero, BPF_NOEXIST);
+	else
+		bpf_map_update_elem(&flows_ipv6, key, &zero, BPF_NOEXIST);
+	return find_flow(key);
+}
 
 static __always_inline int is_lower(const union address *a, __u16 a_port, const union address *b,
 				    __u16 b_port)
@@ -31,6 +102,29 @@ static __always_inline int is_lower(const union address *a, __u16 a_port, const 
 	if (a->half[1] != b->half[1])
 		return bpf_be64_to_cpu(a->half[1]) < bpf_be64_to_cpu(b->half[1]);
 	return a_port <= b_port;
+}
+
+/*
+ * key_of for the packets of parse_plain. Which end is the lower one cannot be
+ * guessed, so there is no branch for it: an end is (address, port) as a number of
+ * 48 bits.
+ */
+static __always_inline __u32 ipv4_key_of(const struct packet *p, struct ipv4_key *key)
+{
+	__u64 own = (__u64)bpf_ntohl(p->src.word[3]) << 16 | p->src_port;
+	__u64 other = (__u64)bpf_ntohl(p->dst.word[3]) << 16 | p->dst_port;
+	__s64 above = (__s64)(other - own) >> 63; /* all ones where own > other */
+	__u64 swap;
+
+	asm volatile("" : "+r"(above)); /* or the compiler makes a branch of it */
+	swap = (own ^ other) & above;
+	own ^= swap;
+	other ^= swap;
+	key->low = bpf_htonl(own >> 16);
+	key->high = bpf_htonl(other >> 16);
+	key->low_port = own;
+	key->high_port = other;
+	return above & 1;
 }
 
 /* Returns 0 where the sender is the key's low end, else 1. */
@@ -93,27 +187,34 @@ static __always_inline void advance(struct direction *own, const struct packet *
 }
 
 /*
- * Returns whether the segment is the one that acknowledges the other direction's
- * FIN. Where that direction may be counted by another CPU at this moment, max_ack
- * must be visible before the mark is read, as in finish() the mark before max_ack:
- * so at least one of the two sees the other. The atomic addition of nothing is the
- * full barrier.
+ * Notes what the segment acknowledges. Where the other direction may be counted by
+ * another CPU at this moment, max_ack must be visible before the mark is read, as in
+ * finish() the mark before max_ack: so at least one of the two sees the other. The
+ * atomic addition of nothing is the full barrier.
  */
-static __always_inline int acknowledge(struct direction *own, const struct packet *p)
+static __always_inline void acknowledge(struct direction *own, const struct packet *p)
 {
-	int moved = 1;
-
 	if (!(own->marks & DIRECTION_ACKED)) {
 		own->max_ack = p->ack;
 		set_mark(own, DIRECTION_ACKED);
 	} else if ((__s32)(p->ack - own->max_ack) > 0) {
 		own->max_ack = p->ack;
 	} else {
-		moved = 0;
+		return;
 	}
-	if (crossing && moved)
+	if (crossing)
 		__sync_fetch_and_add(mark_word(own), 0);
-	if (!(*(volatile __u8 *)&own->marks & DIRECTION_AWAITED) || !covers(p->ack, own->awaited))
+}
+
+static __always_inline int is_awaited(const struct direction *own)
+{
+	return *(volatile __u8 *)&own->marks & DIRECTION_AWAITED;
+}
+
+/* Returns whether the segment is the one that acknowledges the other direction's FIN. */
+static __always_inline int answers(struct direction *own, const struct packet *p)
+{
+	if (!is_awaited(own) || !covers(p->ack, own->awaited))
 		return 0;
 	clear_mark(own, DIRECTION_AWAITED);
 	return 1;
@@ -160,8 +261,10 @@ static __always_inline int count(struct direction *own, struct direction *other,
 	if (p->tcp_flags & TCP_RST)
 		return 0;
 	advance(own, p);
-	if (p->tcp_flags & TCP_ACK)
-		answered = acknowledge(own, p);
+	if (p->tcp_flags & TCP_ACK) {
+		acknowledge(own, p);
+		answered = answers(own, p);
+	}
 	if (p->tcp_flags & TCP_FIN)
 		finish(own, other, p);
 	return answered;
@@ -172,15 +275,16 @@ static __always_inline int count(struct direction *own, struct direction *other,
  * but where one that acknowledges something new may have overtaken a FIN on another
  * queue: then this is the only record of that wave's time.
  */
-static __always_inline __s64 time_of(const struct direction *own, const struct packet *p)
+static __always_inline __s64 time_of(struct ledger *l, const struct direction *own,
+				     const struct packet *p)
 {
 	if (crossing && (p->tcp_flags & TCP_ACK) &&
 	    (!(own->marks & DIRECTION_ACKED) || (__s32)(p->ack - own->max_ack) > 0))
 		return bpf_ktime_get_ns();
-	return bpf_ktime_get_coarse_ns();
+	return tick(l);
 }
 
-/* The coarse clock lags by up to a tick: a time once noted is not taken back. */
+/* The clock of ticks lags: a time once noted is not taken back. */
 static __always_inline void touch(struct direction *own, __s64 now)
 {
 	if (!own->first_at)
@@ -204,16 +308,6 @@ static __always_inline int is_older(const struct counters *flow, __s64 time)
 	__s64 a = flow->direction[0].first_at, b = flow->direction[1].first_at;
 
 	return (a || b) && a < time && b < time;
-}
-
-/* Makes an entry; NULL where the table has no room. */
-static __always_inline struct counters *open_flow(const struct key *key)
-{
-	struct counters zero = {};
-
-	/* A failure with EEXIST means that the other direction was faster. */
-	bpf_map_update_elem(&flows, key, &zero, BPF_NOEXIST);
-	return bpf_map_lookup_elem(&flows, key);
 }
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * What became of every frame: frames is the sum of ends, per CPU and without
- * atomics.
+ * What became of every frame, per CPU and without atomics. Every frame ends in one
+ * way: their sum is the number of frames.
  */
 #ifndef FINWAIT_LEDGER_H
 #define FINWAIT_LEDGER_H
@@ -28,9 +28,11 @@ enum end {
 _Static_assert((int)END_UNDECODABLE == (int)OUTCOME_UNDECODABLE, "ends follow outcomes");
 
 struct ledger {
-	__u64 frames;
 	__u64 octets; /* of all frames, from the Ethernet header on */
 	__u64 ends[ENDS];
+	/* The clock of this CPU, see tick(). */
+	__u64 tick_jiffies;
+	__s64 tick_at; /* ns, CLOCK_MONOTONIC */
 };
 
 struct {
@@ -39,5 +41,21 @@ struct {
 	__type(key, __u32);
 	__type(value, struct ledger);
 } ledger SEC(".maps");
+
+/*
+ * The time to the kernel's tick, ns of CLOCK_MONOTONIC. The coarse clock moves with
+ * the tick alone, and is asked only where that has come: jiffies are a load. They are
+ * set a little before the clock, so that this lags by two ticks at most.
+ */
+static __always_inline __s64 tick(struct ledger *l)
+{
+	__u64 jiffies = bpf_jiffies64();
+
+	if (l->tick_jiffies != jiffies) {
+		l->tick_jiffies = jiffies;
+		l->tick_at = bpf_ktime_get_coarse_ns();
+	}
+	return l->tick_at;
+}
 
 #endif

@@ -67,7 +67,7 @@ static __always_inline int begin(struct xdp_md *ctx, struct ledger *l, const str
 
 	/* Before the look-up, so that whatever uses the entry again is later. */
 	t->now = bpf_ktime_get_ns();
-	flow = bpf_map_lookup_elem(&flows, key);
+	flow = find_flow(key);
 	last = bpf_map_lookup_elem(&scratch, &zero);
 	if (flow && last) {
 		int older;
@@ -79,7 +79,7 @@ static __always_inline int begin(struct xdp_md *ctx, struct ledger *l, const str
 		 * A SYN and its SYN-ACK may do this on two CPUs at once. Both take the
 		 * counters along, where it is sure that they are still this flow's.
 		 */
-		if (!bpf_map_delete_elem(&flows, key) || older) {
+		if (!remove_flow(key) || older) {
 			t->marks = SEGMENT_HAS_ENTRY | SEGMENT_FINAL;
 			t->flow = last;
 		}
@@ -91,7 +91,7 @@ static __always_inline int follow(struct xdp_md *ctx, struct ledger *l, const st
 				  const struct key *key, struct standing *t)
 {
 	int control = p->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST);
-	struct counters *flow = bpf_map_lookup_elem(&flows, key);
+	struct counters *flow = find_flow(key);
 	int wanted = control || describe_all;
 	struct direction *own;
 	int first;
@@ -114,7 +114,7 @@ static __always_inline int follow(struct xdp_md *ctx, struct ledger *l, const st
 	first = !own->first_at;
 	/* Before it is counted: a FIN that finds itself acknowledged takes this time. */
 	if (!wanted && !first)
-		touch(own, time_of(own, p));
+		touch(own, time_of(l, own, p));
 	if (count(own, &flow->direction[(t->side & 1) ^ 1], p))
 		wanted |= !control_only;
 	if (wanted || first) {
@@ -126,6 +126,41 @@ static __always_inline int follow(struct xdp_md *ctx, struct ledger *l, const st
 	t->marks |= SEGMENT_HAS_ENTRY | SEGMENT_COUNTED;
 	t->flow = flow;
 	return pass(ctx, l, p, t);
+}
+
+/*
+ * Counts a plain data segment of a flow that goes on: what nearly all segments
+ * are, so that nothing else may stand in the way of them. Returns 0 for any other,
+ * which then goes the general way; what was done to its flow by then does no harm
+ * a second time.
+ */
+static __always_inline int count_plain(struct ledger *l, const struct frame *f)
+{
+	struct packet p = {};
+	struct direction *own;
+	struct counters *flow;
+	struct ipv4_key key;
+	__u32 side;
+
+	if (!parse_plain(f, &p) || (p.tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST | TCP_ACK)) != TCP_ACK)
+		return 0;
+	side = ipv4_key_of(&p, &key);
+	flow = bpf_map_lookup_elem(&flows_ipv4, &key);
+	if (!flow || describe_all)
+		return 0;
+	own = &flow->direction[side & 1];
+	if (!(own->marks & DIRECTION_STARTED) || !(own->marks & DIRECTION_ACKED))
+		return 0;
+	touch(own, time_of(l, own, &p));
+	acknowledge(own, &p);
+	if (is_awaited(own))
+		return 0;
+	own->packets++;
+	own->octets += p.octets;
+	own->tcp_flags |= p.tcp_flags;
+	advance(own, &p);
+	l->ends[END_COUNTED]++;
+	return 1;
 }
 
 SEC("xdp.frags")
@@ -144,8 +179,9 @@ int finwait_tap(struct xdp_md *ctx)
 		return XDP_DROP;
 	open_frame(ctx, &frame);
 	standing.wire_length = frame.length;
-	l->frames++;
 	l->octets += frame.length;
+	if (count_plain(l, &frame))
+		return XDP_DROP;
 
 	outcome = read_segment(ctx, &frame, &packet);
 	if (outcome != OUTCOME_TCP)
@@ -177,7 +213,7 @@ int finwait_walk(struct request *ctx)
 		return -1;
 	for (__u32 i = 0; i < BATCH_KEYS && i < r.count; i++) {
 		struct key key = batch->keys[i];
-		struct counters *flow = bpf_map_lookup_elem(&flows, &key);
+		struct counters *flow = find_flow(&key);
 		int over;
 
 		if (!flow) {
@@ -188,7 +224,7 @@ int finwait_walk(struct request *ctx)
 		/* Read before it is deleted: a free entry may be another flow's at once. */
 		batch->counters[i] = *flow;
 		if (over)
-			over = !bpf_map_delete_elem(&flows, &key);
+			over = !remove_flow(&key);
 		done += r.mode == BATCH_SWEEP ? over : 1;
 	}
 	return done;

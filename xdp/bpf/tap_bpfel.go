@@ -17,7 +17,8 @@ import (
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	TapMapBatches      = "batches"
-	TapMapFlows        = "flows"
+	TapMapFlowsIpv4    = "flows_ipv4"
+	TapMapFlowsIpv6    = "flows_ipv6"
 	TapMapLedger       = "ledger"
 	TapMapScratch      = "scratch"
 	TapMapSockets      = "sockets"
@@ -81,11 +82,12 @@ type TapProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type TapMapSpecs struct {
-	Batches *ebpf.MapSpec `ebpf:"batches"`
-	Flows   *ebpf.MapSpec `ebpf:"flows"`
-	Ledger  *ebpf.MapSpec `ebpf:"ledger"`
-	Scratch *ebpf.MapSpec `ebpf:"scratch"`
-	Sockets *ebpf.MapSpec `ebpf:"sockets"`
+	Batches   *ebpf.MapSpec `ebpf:"batches"`
+	FlowsIpv4 *ebpf.MapSpec `ebpf:"flows_ipv4"`
+	FlowsIpv6 *ebpf.MapSpec `ebpf:"flows_ipv6"`
+	Ledger    *ebpf.MapSpec `ebpf:"ledger"`
+	Scratch   *ebpf.MapSpec `ebpf:"scratch"`
+	Sockets   *ebpf.MapSpec `ebpf:"sockets"`
 }
 
 // TapVariableSpecs contains global variables before they are loaded into the kernel.
@@ -118,17 +120,19 @@ func (o *TapObjects) Close() error {
 //
 // It can be passed to LoadTapObjects or ebpf.CollectionSpec.LoadAndAssign.
 type TapMaps struct {
-	Batches *ebpf.Map `ebpf:"batches"`
-	Flows   *ebpf.Map `ebpf:"flows"`
-	Ledger  *ebpf.Map `ebpf:"ledger"`
-	Scratch *ebpf.Map `ebpf:"scratch"`
-	Sockets *ebpf.Map `ebpf:"sockets"`
+	Batches   *ebpf.Map `ebpf:"batches"`
+	FlowsIpv4 *ebpf.Map `ebpf:"flows_ipv4"`
+	FlowsIpv6 *ebpf.Map `ebpf:"flows_ipv6"`
+	Ledger    *ebpf.Map `ebpf:"ledger"`
+	Scratch   *ebpf.Map `ebpf:"scratch"`
+	Sockets   *ebpf.Map `ebpf:"sockets"`
 }
 
 func (m *TapMaps) Close() error {
 	return _TapClose(
 		m.Batches,
-		m.Flows,
+		m.FlowsIpv4,
+		m.FlowsIpv6,
 		m.Ledger,
 		m.Scratch,
 		m.Sockets,

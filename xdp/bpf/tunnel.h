@@ -443,14 +443,28 @@ static __always_inline void open_frame(struct xdp_md *ctx, struct frame *f)
 	f->length = bpf_xdp_get_buff_len(ctx);
 }
 
+/* Whatever parse_plain leaves. */
+static __always_inline enum outcome read_general(struct xdp_md *ctx, const struct frame *f,
+						 struct packet *p)
+{
+	/* One of its own, so that the other may live in registers. */
+	struct packet walked = {};
+	struct position at = {};
+	enum outcome outcome = parse(f, &walked, &at);
+
+	if (outcome != OUTCOME_TCP)
+		outcome = parse_inside(ctx, f, &walked, &at, outcome);
+	*p = walked;
+	return outcome;
+}
+
 /* From a frame to the fields of its segment; p is zero. */
 static __always_inline enum outcome read_segment(struct xdp_md *ctx, const struct frame *f,
 						 struct packet *p)
 {
-	struct position at = {};
-	enum outcome outcome = parse(f, p, &at);
-
-	return outcome == OUTCOME_TCP ? outcome : parse_inside(ctx, f, p, &at, outcome);
+	if (parse_plain(f, p))
+		return OUTCOME_TCP;
+	return read_general(ctx, f, p);
 }
 
 #endif

@@ -1,6 +1,7 @@
 package programcost
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -119,11 +120,11 @@ func (b *bench) loadTap(flows int) error {
 	if err != nil {
 		return fmt.Errorf("read the tap program: %w", err)
 	}
-	spec.Maps[bpf.TapMapFlows].MaxEntries = uint32(flows)
+	spec.Maps[bpf.TapMapFlowsIpv4].MaxEntries = uint32(flows)
 	var objects struct {
 		Idle  *ebpf.Program `ebpf:"finwait_idle"`
 		Tap   *ebpf.Program `ebpf:"finwait_tap"`
-		Flows *ebpf.Map     `ebpf:"flows"`
+		Flows *ebpf.Map     `ebpf:"flows_ipv4"`
 	}
 	if err := spec.LoadAndAssign(&objects, nil); err != nil {
 		return fmt.Errorf("load the tap program, with %d flows: %w", flows, err)
@@ -194,20 +195,24 @@ func (b *bench) tuple(flow int) tuple {
 	}
 }
 
-// key is the key of a flow in the tap's flow table.
-func (b *bench) key(flow int) segment.Key {
-	s := segment.Segment{
-		Src:     mapped(source(flow)),
-		Dst:     mapped([4]byte(b.frame[atDestination:])),
-		SrcPort: binary.BigEndian.Uint16(b.frame[atPorts:]),
-		DstPort: binary.BigEndian.Uint16(b.frame[atPorts+2:]),
-	}
-	key, _ := segment.KeyOf(&s)
-	return key
+// tapKey is struct ipv4_key of flows.h.
+type tapKey struct {
+	low, high         [4]byte
+	lowPort, highPort uint16
 }
 
-func mapped(a [4]byte) [16]byte {
-	return [16]byte{10: 0xff, 11: 0xff, 12: a[0], 13: a[1], 14: a[2], 15: a[3]}
+// key is the key of a flow in the tap's flow table.
+func (b *bench) key(flow int) tapKey {
+	k := tapKey{
+		low:      source(flow),
+		high:     [4]byte(b.frame[atDestination:]),
+		lowPort:  binary.BigEndian.Uint16(b.frame[atPorts:]),
+		highPort: binary.BigEndian.Uint16(b.frame[atPorts+2:]),
+	}
+	if order := bytes.Compare(k.low[:], k.high[:]); order > 0 || order == 0 && k.lowPort > k.highPort {
+		k.low, k.high, k.lowPort, k.highPort = k.high, k.low, k.highPort, k.lowPort
+	}
+	return k
 }
 
 func (b *bench) close() error {
