@@ -52,6 +52,9 @@ const (
 // fifth layer of encapsulation and a third tunnel over IP are treated as
 // protocols that nobody knows, before anything of them is read.
 func Decode(link LinkType, frame []byte, s *Segment) Outcome {
+	if link == LinkEthernet && s.decodePlain(frame) {
+		return TCP
+	}
 	etherType, rest, ok := stripLink(link, frame)
 	if !ok {
 		return Undecodable

@@ -31,7 +31,7 @@ func (s *Source) follow(file *os.File) {
 		s.size = info.Size()
 		return
 	}
-	if info.Mode()&(fs.ModeNamedPipe|fs.ModeSocket|fs.ModeCharDevice) == 0 || s.stream.in != s.input {
+	if info.Mode()&(fs.ModeNamedPipe|fs.ModeSocket|fs.ModeCharDevice) == 0 || s.stream.packed != nil {
 		return
 	}
 	conn, err := file.SyscallConn()

@@ -83,36 +83,37 @@ func (c *classic) lengths(header []byte) (captured, original uint32) {
 	return captured, original
 }
 
-func (c *classic) ready() bool {
-	if c.stream.buffered() < c.header {
-		return false
-	}
-	captured, _ := c.lengths(c.stream.front())
-	return captured > capturedMax || c.stream.buffered() >= c.header+int(captured)
-}
-
-func (c *classic) next(f *frame) (bool, error) {
+func (c *classic) receive(s *Source, batch []*segment.Segment) error {
 	t := c.stream
-	start := t.offset()
-	if !t.need(c.header) {
-		if errors.Is(t.err, io.EOF) && t.buffered() == 0 {
-			return false, io.EOF
+	for s.filled < len(batch) {
+		t.mark = t.begin
+		record := t.front()
+		if len(record) < c.header {
+			if len(record) == 0 && errors.Is(t.err, io.EOF) {
+				return io.EOF
+			}
+			return t.short("packet header", int64(c.header))
 		}
-		return false, t.cut("packet header", start, int64(c.header))
+		captured, original := c.lengths(record)
+		if captured > capturedMax {
+			return &DamagedError{Offset: t.offset(), Reason: fmt.Sprintf("packet of %d captured octets, more than %d", captured, capturedMax)}
+		}
+		size := c.header + int(captured)
+		if len(record) < size {
+			return t.short("packet", int64(size))
+		}
+		at := int64(c.order.uint32(record))*1e9 + int64(c.order.uint32(record[4:]))*c.fractionNS
+		to := &s.segments[s.filled]
+		outcome := segment.Decode(c.link, record[c.header:size], to)
+		s.counts.Packets++
+		s.counts.Octets += uint64(original)
+		s.counts.Outcomes[outcome]++
+		t.advance(size)
+		if outcome == segment.TCP {
+			to.At, to.WireLength, to.Interface = at, original, s.index
+			batch[s.filled] = to
+			s.filled++
+		}
 	}
-	captured, original := c.lengths(t.front())
-	if captured > capturedMax {
-		return false, &DamagedError{Offset: start, Reason: fmt.Sprintf("packet of %d captured octets, more than %d", captured, capturedMax)}
-	}
-	size := c.header + int(captured)
-	if !t.need(size) {
-		return false, t.cut("packet", start, int64(size))
-	}
-	record := t.front()[:size]
-	f.at = int64(c.order.uint32(record))*1e9 + int64(c.order.uint32(record[4:]))*c.fractionNS
-	f.octets = record[c.header:]
-	f.original = original
-	f.link = c.link
-	t.advance(size)
-	return true, nil
+	return nil
 }

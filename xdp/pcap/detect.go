@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"runtime/debug"
 )
 
 const (
@@ -39,10 +40,23 @@ func (o byteOrder) uint64(b []byte) uint64 {
 	return binary.LittleEndian.Uint64(b)
 }
 
+// errCompressed tells that a mapped file has to be decompressed.
+var errCompressed = errors.New("the file is compressed")
+
+// detectMapped is detect for a mapped file. Where a page of it is missing, the
+// stream ends before that, and the question is to be asked again.
+func (s *Source) detectMapped() (missing bool, err error) {
+	defer s.stream.guard(debug.SetPanicOnFault(true), &missing)
+	return false, s.detect()
+}
+
 // detect tells the format by the first octets and reads the first header.
 func (s *Source) detect() error {
 	t := &s.stream
 	if t.need(2) && binary.BigEndian.Uint16(t.front()) == gzipMagic {
+		if t.mapped != nil {
+			return errCompressed
+		}
 		if err := t.decompress(); err != nil {
 			return err
 		}
@@ -83,7 +97,7 @@ func (t *stream) decompress() error {
 		}
 		return &DamagedError{Reason: "gzip header cannot be read", Err: err}
 	}
-	*t = stream{in: inflated, buffer: t.buffer}
+	*t = stream{in: t.in, packed: inflated, buffer: t.buffer}
 	return nil
 }
 

@@ -53,6 +53,17 @@ type ngInterface struct {
 	clock     clock
 }
 
+// frame is one packet as a block has it. The octets are valid until the stream
+// is read again.
+type frame struct {
+	at          int64 // ns since the epoch
+	octets      []byte
+	original    uint32 // octets on the wire
+	link        segment.LinkType
+	unsupported bool
+	untimed     bool
+}
+
 // block is a block's type and its length with both lengths and the type.
 type block struct {
 	kind  uint32
@@ -116,6 +127,55 @@ func (n *ng) front() (block, error) {
 	return b, nil
 }
 
+func (n *ng) receive(s *Source, batch []*segment.Segment) error {
+	t := n.stream
+	for s.filled < len(batch) {
+		if t.mark = t.begin; t.err == nil && !n.ready() {
+			return errMore
+		}
+		f := frame{}
+		packet, err := n.next(&f)
+		if err != nil {
+			return err
+		}
+		if !packet {
+			continue
+		}
+		if to := &s.segments[s.filled]; s.decode(&f, to) {
+			batch[s.filled] = to
+			s.filled++
+		}
+	}
+	return nil
+}
+
+// decode counts a packet and reads it into to. It is false where the packet
+// is no TCP segment. Nothing is counted before the packet's octets were read,
+// which may turn out to be missing.
+func (s *Source) decode(f *frame, to *segment.Segment) bool {
+	outcome := segment.NotIP
+	if !f.unsupported {
+		outcome = segment.Decode(f.link, f.octets, to)
+	}
+	s.counts.Packets++
+	s.counts.Octets += uint64(f.original)
+	if f.untimed {
+		s.counts.Untimed++
+	}
+	if f.unsupported {
+		s.counts.UnsupportedLink++
+		return false
+	}
+	s.counts.Outcomes[outcome]++
+	if outcome != segment.TCP {
+		return false
+	}
+	to.At, to.WireLength, to.Interface = f.at, f.original, s.index
+	return true
+}
+
+// ready tells that next will not have to read, or that no amount of reading
+// ahead would spare it.
 func (n *ng) ready() bool {
 	if n.stream.buffered() < blockMin {
 		return false
@@ -124,6 +184,7 @@ func (n *ng) ready() bool {
 	return err != nil || b.total > bufferSize || int64(n.stream.buffered()) >= b.total
 }
 
+// next steps over one block and tells whether it was a packet.
 func (n *ng) next(f *frame) (bool, error) {
 	t := n.stream
 	if !t.need(blockMin) {

@@ -19,6 +19,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/finwait/finwait/flowtable/segment"
@@ -48,13 +49,12 @@ type Source struct {
 	stream   stream
 	format   format
 	counts   Counts
-	err      error // what every further Receive returns
-	input    *counted
+	err      error    // what every further Receive returns
 	size     int64    // octets of the file, -1 where unknown
 	file     *os.File // to be closed; nil where it is not the Source's own
 	arrival  *arrival // nil where a read does not wait for a writer
-	frame    frame    // the latest, kept here because a format fills it
 	segments []segment.Segment
+	filled   int // how many of them the call of Receive under way has
 }
 
 // Counts is what a Source has read so far. Packets is the sum of Outcomes and
@@ -71,26 +71,13 @@ type Counts struct {
 	Untimed uint64
 }
 
-// frame is one packet as a format finds it. The octets are valid until the
-// stream is read again.
-type frame struct {
-	at          int64 // ns since the epoch
-	octets      []byte
-	original    uint32 // octets on the wire
-	link        segment.LinkType
-	unsupported bool
-	untimed     bool
-}
-
 // format is one of the two file formats, behind its first header.
 type format interface {
-	// ready tells that next will not have to read, or that no amount of
-	// reading ahead would spare it.
-	ready() bool
-	// next steps over one record of the file and tells whether it was a
-	// packet. The error is io.EOF where the file may end and does, a
-	// *DamagedError or a *LinkTypeError, both without name.
-	next(*frame) (bool, error)
+	// receive decodes packets into batch, from s.filled on, until it is full.
+	// The error is errMore where the stream has to be read before, io.EOF
+	// where the file may end and does, a *DamagedError or a *LinkTypeError,
+	// both without name.
+	receive(s *Source, batch []*segment.Segment) error
 }
 
 // Open opens the capture at path, or standard input for "-", and reads its
@@ -98,6 +85,11 @@ type format interface {
 // the Interface of every segment. The error is a *FormatError where the file
 // is no capture, a *LinkTypeError where its frames are not decoded, a
 // *DamagedError where its first header is.
+//
+// A regular file that is not compressed is mapped, and packets are decoded
+// where they lie. It then has the size that it had when it was opened: what a
+// writer appends later is not read, and where the file becomes shorter, or its
+// medium fails, it is damaged from there on.
 func Open(path string, index uint32) (*Source, error) {
 	if path == StandardInput {
 		s, err := NewSource(os.Stdin, "standard input", index)
@@ -118,31 +110,70 @@ func Open(path string, index uint32) (*Source, error) {
 	if info, err := file.Stat(); err == nil && info.IsDir() {
 		return nil, errors.Join(fmt.Errorf("capture %q is a directory; name the files in it", path), file.Close())
 	}
-	s, err := NewSource(file, path, index)
+	s, err := newFileSource(file, path, index)
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
 	s.file = file
+	return s, nil
+}
+
+// newFileSource maps a file where that can be done, and reads it otherwise.
+func newFileSource(file *os.File, path string, index uint32) (*Source, error) {
+	s, err := newMappedSource(file, path, index)
+	if s != nil || err != nil {
+		return s, err
+	}
+	if s, err = NewSource(file, path, index); err != nil {
+		return nil, err
+	}
 	s.follow(file)
 	return s, nil
+}
+
+// newMappedSource returns neither a Source nor an error where the file has to
+// be read.
+func newMappedSource(file *os.File, path string, index uint32) (*Source, error) {
+	info, err := file.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return nil, nil
+	}
+	m := newMapping(file, info.Size())
+	if m == nil {
+		return nil, nil
+	}
+	s := newSource(file, path, index)
+	s.size = info.Size()
+	s.stream.mapped, s.stream.buffer = m, m.octets
+	missing, err := s.detectMapped()
+	if missing {
+		_, err = s.detectMapped()
+	}
+	switch {
+	case err == nil:
+		return s, nil
+	case errors.Is(err, errCompressed):
+		return nil, m.close()
+	}
+	return nil, errors.Join(s.named(err), m.close())
 }
 
 // NewSource reads a capture from r, which stays the caller's to close. The
 // name is for errors. Everything else is as in Open, except that Receive
 // waits as long as r does.
 func NewSource(r io.Reader, name string, index uint32) (*Source, error) {
-	s := &Source{
-		name:     name,
-		index:    index,
-		size:     -1,
-		input:    &counted{in: r},
-		segments: make([]segment.Segment, batchMax),
-	}
-	s.stream = stream{in: s.input, buffer: make([]byte, bufferSize)}
+	s := newSource(r, name, index)
+	s.stream.buffer = make([]byte, bufferSize)
 	if err := s.detect(); err != nil {
 		return nil, s.named(err)
 	}
 	return s, nil
+}
+
+func newSource(r io.Reader, name string, index uint32) *Source {
+	s := &Source{name: name, index: index, size: -1, segments: make([]segment.Segment, batchMax)}
+	s.stream.in = &counted{in: r}
+	return s
 }
 
 // Name is the path the Source was opened by, "standard input", or the name
@@ -169,30 +200,44 @@ func (s *Source) Receive(batch []*segment.Segment, wait time.Duration) (int, err
 	if s.err != nil {
 		return 0, s.err
 	}
-	var since time.Time
-	room, n := min(len(batch), len(s.segments)), 0
-	for n < room {
-		if s.stream.err == nil && !s.format.ready() {
-			if n > 0 || !s.refill(&since, wait) {
-				return n, nil
-			}
-			continue
-		}
-		s.frame = frame{}
-		packet, err := s.format.next(&s.frame)
-		if err != nil {
-			s.err = s.named(err)
-			if n > 0 {
-				return n, nil
-			}
+	batch = batch[:min(len(batch), len(s.segments))]
+	s.filled = 0
+	missing, err := s.fill(batch, wait)
+	if missing {
+		_, err = s.fill(batch, wait)
+	}
+	if err != nil {
+		if s.err = s.named(err); s.filled == 0 {
 			return 0, s.err
 		}
-		if packet && s.decode(&s.frame, &s.segments[n]) {
-			batch[n] = &s.segments[n]
-			n++
+	}
+	return s.filled, nil
+}
+
+// fill fills batch. Where a page of a mapped file turns out to be missing, the
+// stream has been cut before it, and what comes until there has still to be
+// received.
+func (s *Source) fill(batch []*segment.Segment, wait time.Duration) (missing bool, err error) {
+	if s.stream.mapped != nil {
+		defer s.stream.guard(debug.SetPanicOnFault(true), &missing)
+	}
+	var since time.Time
+	for s.filled < len(batch) {
+		if err := s.format.receive(s, batch); !errors.Is(err, errMore) {
+			return false, err
+		}
+		switch {
+		case s.filled == 0:
+			if !s.refill(&since, wait) {
+				return false, nil
+			}
+		case s.stream.mapped == nil:
+			return false, nil
+		default:
+			s.stream.more() // does not wait
 		}
 	}
-	return n, nil
+	return false, nil
 }
 
 // refill reads once. It is false, without having read, where the caller has
@@ -211,36 +256,13 @@ func (s *Source) refill(since *time.Time, wait time.Duration) bool {
 	return true
 }
 
-// decode counts a packet and reads it into to. It is false where the packet
-// is no TCP segment.
-func (s *Source) decode(f *frame, to *segment.Segment) bool {
-	s.counts.Packets++
-	s.counts.Octets += uint64(f.original)
-	if f.untimed {
-		s.counts.Untimed++
-	}
-	if f.unsupported {
-		s.counts.UnsupportedLink++
-		return false
-	}
-	outcome := segment.Decode(f.link, f.octets, to)
-	s.counts.Outcomes[outcome]++
-	if outcome != segment.TCP {
-		return false
-	}
-	to.At = f.at
-	to.WireLength = f.original
-	to.Interface = s.index
-	return true
-}
-
 // Counts is what was read so far. It may be called between calls of Receive
 // and after the last.
 func (s *Source) Counts() Counts { return s.counts }
 
 // Progress is how many octets of the file were read, compressed as they are,
 // and how many it has, -1 where that is not known. Any goroutine may call it.
-func (s *Source) Progress() (read, size int64) { return s.input.read.Load(), s.size }
+func (s *Source) Progress() (read, size int64) { return s.stream.in.read.Load(), s.size }
 
 // Close closes the file. Standard input, and the reader of NewSource, stay
 // open. It must not be called during Receive.
@@ -248,9 +270,16 @@ func (s *Source) Close() error {
 	if s.file == nil {
 		return nil
 	}
-	file := s.file
-	s.file = nil
-	if err := file.Close(); err != nil {
+	file, m := s.file, s.stream.mapped
+	s.file, s.stream.mapped, s.stream.buffer = nil, nil, nil
+	if s.err == nil {
+		s.err = fmt.Errorf("capture %q: %w", s.name, fs.ErrClosed)
+	}
+	var err error
+	if m != nil {
+		err = m.close()
+	}
+	if err = errors.Join(err, file.Close()); err != nil {
 		return fmt.Errorf("capture %q: %w", s.name, err)
 	}
 	return nil
