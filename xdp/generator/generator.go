@@ -268,6 +268,9 @@ func (g *Generator) Number(client [16]byte, port uint16) (uint32, bool) {
 	return n, uint64(n) < atomic.LoadUint64(&g.state.Opened) && own.Client.Addr().As16() == client && own.Client.Port() == port
 }
 
+// Connection is what number n sends if it has that many data segments.
+func (g *Generator) Connection(n uint32, data int) Connection { return g.config.connection(n, data) }
+
 // Close ends the generator; no Run may be under way. Calling it again returns
 // the first call's error.
 func (g *Generator) Close() error {

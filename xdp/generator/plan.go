@@ -29,17 +29,19 @@ func (g *Generator) Plan() (*Plan, error) {
 // Opened is the number of connections.
 func (p *Plan) Opened() uint64 { return p.opened }
 
-// Connection is what number n sent; n is below Opened.
-func (p *Plan) Connection(n uint32) Connection {
-	data := p.config.DataSegments
+// DataSegments is how many data segments number n sent; n is below Opened.
+func (p *Plan) DataSegments(n uint32) int {
 	if sent, cut := p.last[n]; cut {
-		return p.config.connection(n, int(sent))
+		return int(sent)
 	}
 	if n < uint32(p.config.Window) {
-		data = p.config.firstData(n)
+		return p.config.firstData(n)
 	}
-	return p.config.connection(n, data)
+	return p.config.DataSegments
 }
+
+// Connection is what number n sent.
+func (p *Plan) Connection(n uint32) Connection { return p.config.connection(n, p.DataSegments(n)) }
 
 // firstData is how many data segments the connection that filled slot n has.
 func (c *Config) firstData(n uint32) int {
