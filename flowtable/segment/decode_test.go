@@ -353,6 +353,7 @@ func FuzzDecode(f *testing.F) {
 		f.Add(uint16(segment.LinkEthernet), c.Frame)
 	}
 	f.Fuzz(func(t *testing.T, link uint16, frame []byte) {
+		checkPlain(t, frame)
 		before := caller()
 		s := before
 		outcome := segment.Decode(segment.LinkType(link), frame, &s)

@@ -46,6 +46,7 @@ func checkCuts(t *testing.T, file []byte, ends []int, perRecord []int) {
 			whole++
 		}
 		if whole == 0 {
+			checkMapped(t, file[:cut])
 			if s, err := pcap.NewSource(bytes.NewReader(file[:cut]), "test", 0); err == nil {
 				t.Fatalf("cut at %d: no error for %v", cut, s)
 			}
@@ -105,6 +106,7 @@ func TestGzipCutAnywhere(t *testing.T) {
 		want[i].Interface = 0
 	}
 	for cut := range len(whole) {
+		checkMapped(t, whole[:cut])
 		s, err := pcap.NewSource(bytes.NewReader(whole[:cut]), "test", 0)
 		if err == nil {
 			got, end := drain(s, 64)
@@ -344,6 +346,7 @@ func TestNotRead(t *testing.T) {
 		"pcap of version 1.4": string(old), "pcapng of version 2": string(newer.b), "0a 0d 0d 0a": string(confused.b),
 		"6e 6f 74": string(gzipped(t, []byte("nothing"))),
 	} {
+		checkMapped(t, []byte(octets))
 		_, err := pcap.NewSource(strings.NewReader(octets), "test", 0)
 		var format *pcap.FormatError
 		if !errors.As(err, &format) || !strings.Contains(err.Error(), words) || !strings.HasPrefix(err.Error(), `"test"`) {

@@ -41,8 +41,9 @@ func FuzzNG(f *testing.F) {
 
 // checkAnyFile holds what is true of every file, a capture or not: how
 // reading ends, that the counts add up, and that neither the size of the
-// batch nor the reader's habits change what is read.
+// batch nor the reader's habits nor a mapping change what is read.
 func checkAnyFile(t *testing.T, file []byte) {
+	checkMapped(t, file)
 	s, err := pcap.NewSource(bytes.NewReader(file), "test", testIndex)
 	if err != nil {
 		checkError(t, err)

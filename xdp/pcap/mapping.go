@@ -102,6 +102,22 @@ func (m *mapping) size() int {
 	return int(min(info.Size, int64(len(m.octets))))
 }
 
+// shrunk tells whether a mapped file has become shorter than what was fetched
+// of it, so that it is read from the begin of the latest record on as what it
+// is now: behind its end, up to that of the page, there are zeros.
+func (t *stream) shrunk() bool {
+	if t.mapped == nil || t.mapped.size() >= t.end {
+		return false
+	}
+	t.cutOff(t.mapped.size(), errShrunk)
+	return true
+}
+
+// cutOff ends a mapped stream, at the latest record's begin or behind it.
+func (t *stream) cutOff(end int, err error) {
+	t.begin, t.end, t.err = t.mark, max(t.mark, end), err
+}
+
 // fault is what a goroutine panics with that touches a page that is missing
 // (debug.SetPanicOnFault).
 type fault interface {
@@ -128,9 +144,7 @@ func (t *stream) guard(before bool, missing *bool) {
 	if offset < 0 || offset >= len(m.octets) {
 		panic(caught)
 	}
-	t.err = m.cause(offset)
-	t.end = max(t.mark, min(offset&^(os.Getpagesize()-1), m.size()))
-	t.begin = t.mark
+	t.cutOff(min(offset&^(os.Getpagesize()-1), m.size()), m.cause(offset))
 	*missing = true
 }
 

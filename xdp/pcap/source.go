@@ -203,7 +203,7 @@ func (s *Source) Receive(batch []*segment.Segment, wait time.Duration) (int, err
 	batch = batch[:min(len(batch), len(s.segments))]
 	s.filled = 0
 	missing, err := s.fill(batch, wait)
-	if missing {
+	if missing || err != nil && s.stream.shrunk() {
 		_, err = s.fill(batch, wait)
 	}
 	if err != nil {

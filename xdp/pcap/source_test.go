@@ -40,8 +40,12 @@ func drain(s *pcap.Source, batchSize int) ([]segment.Segment, error) {
 	}
 }
 
+// open reads a file's octets, which must read the same where they are mapped.
 func open(t testing.TB, file []byte) *pcap.Source {
 	t.Helper()
+	if _, ok := t.(*testing.T); ok {
+		checkMapped(t, file)
+	}
 	s, err := pcap.NewSource(bytes.NewReader(file), "test", testIndex)
 	if err != nil {
 		t.Fatal(err)
