@@ -1,10 +1,6 @@
 package flowtable
 
-import (
-	"unsafe"
-
-	"github.com/finwait/finwait/flowtable/segment"
-)
+import "github.com/finwait/finwait/flowtable/segment"
 
 // end is what is known of one side of a connection. It holds what this side
 // sent; what answered it stands in the other end.
@@ -20,18 +16,17 @@ type end struct {
 	high    uint32 // highest sequence number after payload
 	maxAck  uint32
 	finEnd  uint32 // sequence number after the FIN
-	synRe   uint16
-	finRe   uint16
 	marks   uint16
+	synRe   uint8
+	finRe   uint8
 	flags   uint8
-	_       uint8
 }
 
 // marks of an end.
 const (
 	endISN     = 1 << iota // isn is set
 	endHigh                // high is set
-	endAck                 // maxAck and ackAt are set
+	endAck                 // maxAck is set, and ackAt
 	endFIN                 // finAt and finEnd are set
 	endCovered             // the other side acknowledged the FIN
 	endUntimed             // … at a time that was not seen
@@ -42,17 +37,9 @@ const (
 
 func (e *end) has(mark uint16) bool { return e.marks&mark != 0 }
 
-// connection is one slot of the table: fixed in size, without pointers. Ends
-// are numbered as in its key: 0 is the key's Low, 1 its High.
-//
-// The first two words are the writer's own: links are changed by neighbours,
-// outside this slot's guard, and no snapshot takes them.
+// connection is a slot at work: see slot.go for how it rests. Ends are numbered as
+// in its key: 0 is the key's Low, 1 its High.
 type connection struct {
-	guard      guard
-	prev, next uint32 // neighbours in the wheel
-	bucket     uint16 // of the wheel
-	class      class
-	_          uint8
 	key        segment.Key
 	serial     uint64
 	startAt    int64
@@ -61,16 +48,15 @@ type connection struct {
 	synAckAt   int64
 	estAt      int64
 	rstAt      int64
-	closedAt   int64
 	halfBase   int64 // payload of the other side when FIN1 came, less what earlier slices carried
 	reuseAfter int64
 	ends       [2]end
-	synAckAck  uint32 // what the first SYN-ACK acknowledged, or a refusing RST
 	slice      uint32
 	encap      segment.Encapsulation
 	marks      uint32
 	iface      uint32
 	vlan       uint16
+	class      class // whose wheel it is in
 	oriented   OrientedBy
 	client     uint8 // index of the client's end
 	initiator  uint8 // index of FIN1's sender; valid with connFIN1
@@ -78,44 +64,29 @@ type connection struct {
 
 // marks of a connection.
 const (
-	connUsed       = 1 << iota // the slot holds a connection
-	connSYN                    // synAt
-	connSYNACK                 // synAckAt, synAckAck
-	connEst                    // estAt, or connEstUntimed
-	connRST                    // rstAt
-	connRSTHigh                // the first RST came from end 1
-	connReset                  // it came before both FINs were acknowledged
-	connFIN1                   // initiator
-	connCrossed                // FIN2 did not cover FIN1
-	connThreeWay               // FIN2 was the first to cover FIN1
-	connAnswered               // the first RST was not the first segment of its sender
-	connTalked                 // a segment other than SYN and RST was seen
-	connClosed                 // closedAt
-	connReused                 // reuseAfter
-	connReuseOpen              // reuseAfter is when the tuple closed; the SYN is still to come
-	connEntry                  // there is a kernel entry
-	connLossy                  // counts of this very connection were lost
-	connEstUntimed             // established at a time that was not seen
-	connRefusal                // the first segment was a RST; synAckAck is what it acknowledged
-	connSequence               // octets are known by sequence numbers alone
+	connSYN            = 1 << iota // synAt
+	connSYNACK                     // synAckAt
+	connEst                        // estAt, or connEstUntimed
+	connRST                        // rstAt
+	connRSTHigh                    // the first RST came from end 1
+	connReset                      // it came before both FINs were acknowledged
+	connFIN1                       // initiator
+	connCrossed                    // FIN2 did not cover FIN1
+	connThreeWay                   // FIN2 was the first to cover FIN1
+	connAnswered                   // the first RST was not the first segment of its sender
+	connTalked                     // a segment other than SYN and RST was seen
+	connClosed                     // both sides are
+	connReused                     // reuseAfter
+	connReuseOpen                  // reuseAfter is when the tuple closed; the SYN is still to come
+	connEntry                      // there is a kernel entry
+	connLossy                      // counts of this very connection were lost
+	connEstUntimed                 // established at a time that was not seen
+	connOpeningUntimed             // a moment of the opening has no room
+	connRefusal                    // the first segment was a RST
+	connSequence                   // octets are known by sequence numbers alone
+	connHighClient                 // at rest: client is end 1
+	connHighInitiator              // at rest: initiator is end 1
 )
-
-const (
-	connectionSize  = 296
-	connectionWords = connectionSize / 8
-	privateWords    = 2
-)
-
-var (
-	_ [connectionSize]byte = [unsafe.Sizeof(connection{})]byte{}
-	_ [0]byte              = [unsafe.Sizeof(connection{}) % 8]byte{}
-)
-
-// clear empties a slot, all but the words that are the table's own.
-func (c *connection) clear() {
-	words := (*[connectionWords]uint64)(unsafe.Pointer(c))
-	clear(words[privateWords:])
-}
 
 func (c *connection) has(mark uint32) bool { return c.marks&mark != 0 }
 

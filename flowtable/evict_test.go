@@ -165,20 +165,23 @@ func TestRecordsLost(t *testing.T) {
 }
 
 func TestTuplesForgotten(t *testing.T) {
-	b := newBench(t, Config{MaxFlows: 4, Timeouts: LiveTimeouts()}) // one set of eight tuples
+	b := newBench(t, Config{MaxFlows: 2, Timeouts: LiveTimeouts()})
+	if len(b.tuples.sets) != 1 {
+		t.Fatalf("%d sets of tuples", len(b.tuples.sets))
+	}
 	for i := range uint16(10) {
 		v := between(1000+i, 443)
 		b.play(v, shifted([]step{{0, c, fS, 0, 0, 0}, {1, s, fRA, 0, 1, 0}}, int64(i)*100)...)
 	}
 	b.advance(5 * time.Second)
-	if n := b.Stats().TuplesForgotten.Load(); n != 2 {
-		t.Errorf("%d tuples were forgotten early, not 2", n)
+	if n := b.Stats().TuplesForgotten.Load(); n != 5 {
+		t.Errorf("%d tuples were forgotten early, not 5", n)
 	}
 	for i := range uint16(10) {
 		b.play(between(1000+i, 443), step{6000, c, fA, 1, 1, 0})
 	}
-	if n := b.Stats().Late.Load(); n != 8 {
-		t.Errorf("%d tuples are remembered, not 8", n)
+	if n := b.Stats().Late.Load(); n != tupleWays {
+		t.Errorf("%d tuples are remembered, not %d", n, tupleWays)
 	}
 }
 

@@ -25,15 +25,14 @@ func (t *Table) sliceDue(c *connection) (at int64, ok bool) {
 // idleFrom is when the timeout of a connection's class began to run.
 func (c *connection) idleFrom() int64 {
 	if c.class == lingering {
-		return c.closedAt
+		return c.closedAt()
 	}
 	return c.endAt
 }
 
-// overdue tells whether a segment came too late to belong to the connection
-// in its slot. Where the kernel counts, only its timers know.
-func (t *Table) overdue(slot uint32, s *segment.Segment) bool {
-	c := &t.slots[slot]
+// overdue tells whether a segment came too late to belong to a connection. Where
+// the kernel counts, only its timers know.
+func (t *Table) overdue(c *connection, s *segment.Segment) bool {
 	timeout := t.wheels[c.class].timeout
 	if timeout == 0 || s.Marks&segment.HasEntry != 0 || c.has(connEntry) {
 		return false
@@ -42,12 +41,19 @@ func (t *Table) overdue(slot uint32, s *segment.Segment) bool {
 }
 
 // idleReason is why an overdue connection ends.
-func (t *Table) idleReason(slot uint32) EndReason {
-	if t.slots[slot].has(connClosed) {
+func (c *connection) idleReason() EndReason {
+	if c.has(connClosed) {
 		return EndClosed
 	}
 	return EndIdleTimeout
 }
+
+// farOff is how far the reference may lie behind, in ns: 13 days.
+const farOff = int64(1) << 50
+
+// eternity, in ns, is how long a connection is held of which nothing is heard:
+// 208 days, also where it never times out.
+const eternity = int64(1) << 54
 
 // Advance tells the table the time, and ends what is over by then.
 func (t *Table) Advance(now int64) {
@@ -57,15 +63,40 @@ func (t *Table) Advance(now int64) {
 	if now <= t.now {
 		return
 	}
+	if now-t.now > eternity {
+		t.leap(now)
+		return
+	}
 	t.now = now
-	for class := range t.wheels {
-		w := &t.wheels[class]
-		if now >= w.dueAt {
-			t.turn(w, now/w.tick-1)
+	if now-t.reference.Load() > farOff {
+		t.reference.Store(now)
+	}
+	if now >= t.nextDue {
+		for class := range t.wheels {
+			w := &t.wheels[class]
+			if now >= w.dueAt {
+				t.turn(w, now/w.tick-1)
+			}
 		}
+		t.setNextDue()
 	}
 	if t.strayN > 0 {
 		t.dropStrays()
+	}
+}
+
+// leap crosses a gap that is too long for the times of slots.
+func (t *Table) leap(now int64) {
+	t.Advance(t.now + eternity)
+	t.Flush(EndCaptureEnd)
+	t.Restart(now)
+	t.Advance(now)
+}
+
+func (t *Table) setNextDue() {
+	t.nextDue = t.wheels[0].dueAt
+	for class := range t.wheels {
+		t.nextDue = min(t.nextDue, t.wheels[class].dueAt)
 	}
 }
 
@@ -88,124 +119,127 @@ func (t *Table) turn(w *wheel, due int64) {
 			n := 0
 			for ; slot != 0 && n < len(t.due); n++ {
 				t.due[n] = slot
-				slot = t.slots[slot].next
+				slot = t.cold[slot].next()
 				w.size--
 			}
-			t.settle(t.due[:n])
+			t.settle(n)
 		}
 	}
 }
 
-// settle decides about connections that were taken out of their wheel: back
-// into it where they were active since, else their record.
-func (t *Table) settle(due []uint32) {
-	counters, known := t.refresh(due)
-	over := due[:0]
-	for i, slot := range due {
-		c := &t.slots[slot]
+// settle decides about the first n connections of t.due, which were taken out of
+// their wheel: back into it where they were active since, else their record.
+func (t *Table) settle(n int) {
+	for i, slot := range t.due[:n] {
+		t.load(slot, &t.loaded[i])
+	}
+	counters, known := t.refresh(n)
+	over := 0
+	for i, slot := range t.due[:n] {
+		c := &t.loaded[i]
 		timeout := t.wheels[c.class].timeout
 		slice, sliced := t.sliceDue(c)
 		switch {
 		case t.deadline(c) >= t.now:
-			t.link(slot, t.deadline(c))
+			t.link(slot, c.class, t.deadline(c))
 		case !known && c.has(connEntry) && c.class != lingering:
 			// Nothing ends on a guess: the kernel is asked again.
-			t.link(slot, t.now+t.wheels[c.class].tick)
+			t.link(slot, c.class, t.now+t.wheels[c.class].tick)
 		case timeout != 0 && c.idleFrom()+timeout < t.now:
-			over = append(over, slot)
+			t.due[over], t.loaded[over] = slot, *c
+			over++
 		case sliced && slice < t.now:
-			t.writeSlice(c, &counters[i])
-			t.link(slot, t.deadline(c))
+			t.writeSlice(slot, c, &counters[i])
+			t.link(slot, c.class, t.deadline(c))
 		default: // a timeout that is switched off
 			at := t.now + nominalTimeout
 			if sliced {
 				at = min(at, slice)
 			}
-			t.link(slot, at)
+			t.link(slot, c.class, at)
 		}
 	}
 	t.takeCounters(over)
-	for i, slot := range over {
-		t.end(slot, &t.counters[i], t.idleReason(slot))
+	for i, slot := range t.due[:over] {
+		c := &t.loaded[i]
+		t.end(slot, c, &t.counters[i], c.idleReason())
 	}
 }
 
-// refresh learns from the kernel which of the due connections were active.
-// counters[i] belongs to due[i]; they are not known where the kernel could
-// not be asked.
-func (t *Table) refresh(due []uint32) (counters []segment.Counters, known bool) {
-	counters = t.counters[:len(due)]
+// refresh learns from the kernel which of the first n due connections were
+// active. counters[i] belongs to due[i]; they are not known where the kernel
+// could not be asked.
+func (t *Table) refresh(n int) (counters []segment.Counters, known bool) {
+	counters = t.counters[:n]
 	clear(counters)
-	n := 0
-	for _, slot := range due {
-		if c := &t.slots[slot]; c.has(connEntry) && c.class != lingering {
-			t.keys[n] = c.key
-			n++
+	asked := 0
+	for i := range n {
+		if c := &t.loaded[i]; c.has(connEntry) && c.class != lingering {
+			t.keys[asked] = c.key
+			asked++
 		}
 	}
-	if n == 0 {
+	if asked == 0 {
 		return counters, true
 	}
-	if err := t.config.Accounts.Peek(t.keys[:n], counters[:n]); err != nil {
-		t.stats.AccountsFailed.Add(uint64(n))
+	if err := t.config.Accounts.Peek(t.keys[:asked], counters[:asked]); err != nil {
+		t.stats.AccountsFailed.Add(uint64(asked))
 		clear(counters)
 		return counters, false
 	}
-	for i := len(due) - 1; i >= 0; i-- {
-		c := &t.slots[due[i]]
+	for i := n - 1; i >= 0; i-- {
+		c := &t.loaded[i]
 		if !c.has(connEntry) || c.class == lingering {
 			counters[i] = segment.Counters{}
 			continue
 		}
-		n--
-		counters[i] = counters[n]
-		c.guard.begin()
+		asked--
+		counters[i] = counters[asked]
 		for side := range counters[i] {
 			c.glean(uint8(side), &counters[i][side])
 		}
-		c.guard.done()
 		c.class = c.currentClass()
+		t.store(t.due[i], c)
 	}
 	return counters, true
 }
 
-// takeCounters takes the kernel entries of connections whose records are
-// about to be written into t.counters, in the order of slots. They are zero
-// where there is no entry.
-func (t *Table) takeCounters(slots []uint32) {
-	counters := t.counters[:len(slots)]
+// takeCounters takes the kernel entries of the first n connections of t.loaded,
+// whose records are about to be written, into t.counters. They are zero where
+// there is no entry.
+func (t *Table) takeCounters(n int) {
+	counters := t.counters[:n]
 	clear(counters)
-	n := 0
-	for _, slot := range slots {
-		if c := &t.slots[slot]; c.has(connEntry) {
-			t.keys[n] = c.key
-			n++
+	asked := 0
+	for i := range n {
+		if c := &t.loaded[i]; c.has(connEntry) {
+			t.keys[asked] = c.key
+			asked++
 		}
 	}
-	if n == 0 {
+	if asked == 0 {
 		return
 	}
-	if err := t.config.Accounts.Take(t.keys[:n], counters[:n]); err != nil {
+	if err := t.config.Accounts.Take(t.keys[:asked], counters[:asked]); err != nil {
 		clear(counters) // settleCounters counts what is missing
 	}
-	for i := len(slots) - 1; i >= 0; i-- {
-		if !t.slots[slots[i]].has(connEntry) {
+	for i := n - 1; i >= 0; i-- {
+		if !t.loaded[i].has(connEntry) {
 			counters[i] = segment.Counters{}
 			continue
 		}
-		n--
-		counters[i] = counters[n]
+		asked--
+		counters[i] = counters[asked]
 	}
 }
 
 // writeSlice writes what a long connection did since its last slice. Its
 // kernel entry, of which k is a look, stays.
-func (t *Table) writeSlice(c *connection, k *segment.Counters) {
-	var seen connection
-	c.snapshot(&seen)
+func (t *Table) writeSlice(slot uint32, c *connection, k *segment.Counters) {
+	seen := &t.work
+	*seen = *c
 	seen.reconcile(k)
-	t.write(&seen, EndActiveTimeout, t.lossy(c, c.has(connEntry)))
-	c.guard.begin()
+	t.write(seen, EndActiveTimeout, t.lossy(c, c.has(connEntry)))
 	for i := range c.ends {
 		if c.has(connFIN1) && uint8(i) != c.initiator {
 			c.halfBase -= int64(seen.ends[i].payload)
@@ -215,36 +249,37 @@ func (t *Table) writeSlice(c *connection, k *segment.Counters) {
 	c.slice++
 	c.serial = t.serial
 	t.serial++
-	c.guard.done()
+	t.store(slot, c)
 }
 
 // finish takes a connection out of its wheel and ends it.
-func (t *Table) finish(slot uint32, hash uint64, reason EndReason) {
-	t.unlink(slot)
-	t.due[0] = slot
-	t.takeCounters(t.due[:1])
-	t.endHashed(slot, hash, &t.counters[0], reason)
+func (t *Table) finish(slot uint32, c *connection, hash uint64, reason EndReason) {
+	t.unlink(slot, c.class)
+	t.due[0], t.loaded[0] = slot, *c
+	t.takeCounters(1)
+	t.endHashed(slot, c, hash, &t.counters[0], reason)
 }
 
-func (t *Table) end(slot uint32, k *segment.Counters, reason EndReason) {
-	t.endHashed(slot, t.hashes.Hash(&t.slots[slot].key), k, reason)
+func (t *Table) end(slot uint32, c *connection, k *segment.Counters, reason EndReason) {
+	t.endHashed(slot, c, t.hashes.Hash(&c.key), k, reason)
 }
 
 // endHashed writes the last record of a connection that is in no wheel, and
 // frees its slot.
-func (t *Table) endHashed(slot uint32, hash uint64, k *segment.Counters, reason EndReason) {
-	c := &t.slots[slot]
-	c.guard.begin()
+func (t *Table) endHashed(slot uint32, c *connection, hash uint64, k *segment.Counters, reason EndReason) {
 	lossy := t.lossy(c, c.has(connEntry))
 	t.settleCounters(c, k)
 	t.write(c, reason, lossy)
-	if c.has(connClosed) && t.tuples.remember(hash, c.closedAt, t.now) {
+	if c.has(connClosed) && t.tuples.remember(hash, c.closedAt(), t.now) {
 		t.stats.TuplesForgotten.Add(1)
 	}
-	c.marks = 0
-	c.guard.done()
+	h, l := &t.hot[slot], &t.cold[slot]
+	h.guard.begin()
+	h.last = 0
+	h.guard.done()
 	t.index.remove(hash, slot)
-	c.next, t.free = t.free, slot
+	l.setNext(t.free)
+	t.free = slot
 	t.stats.Connections.Add(-1)
 }
 
@@ -262,7 +297,6 @@ func (t *Table) settleCounters(c *connection, k *segment.Counters) {
 	c.marks &^= connEntry
 	if !c.has(connClosed) && c.bothCovered() {
 		c.marks |= connClosed
-		c.closedAt = c.endAt
 	}
 }
 
@@ -288,7 +322,9 @@ func (t *Table) evict() {
 			continue
 		}
 		t.stats.Evicted[class].Add(1)
-		t.finish(slot, t.hashes.Hash(&t.slots[slot].key), EndEvicted)
+		c := &t.loaded[0]
+		t.load(slot, c)
+		t.finish(slot, c, t.hashes.Hash(&c.key), EndEvicted)
 		return
 	}
 }
@@ -330,19 +366,21 @@ func (t *Table) Flush(reason EndReason) {
 	for slot, fresh := uint32(1), t.fresh.Load(); slot < fresh; {
 		n := 0
 		for ; slot < fresh && n < len(t.due); slot++ {
-			if t.slots[slot].has(connUsed) {
-				t.unlink(slot)
+			if t.hot[slot].used() {
+				c := &t.loaded[n]
+				t.load(slot, c)
+				t.unlink(slot, c.class)
 				t.due[n] = slot
 				n++
 			}
 		}
-		t.takeCounters(t.due[:n])
+		t.takeCounters(n)
 		for i, at := range t.due[:n] {
-			why := reason
-			if t.slots[at].has(connClosed) {
+			c, why := &t.loaded[i], reason
+			if c.has(connClosed) {
 				why = EndClosed
 			}
-			t.end(at, &t.counters[i], why)
+			t.end(at, c, &t.counters[i], why)
 		}
 	}
 }
@@ -351,11 +389,13 @@ func (t *Table) Flush(reason EndReason) {
 // tuples: after Flush, for a capture that begins before the last one ended.
 func (t *Table) Restart(now int64) {
 	if t.started {
-		clear(t.tuples.places)
+		clear(t.tuples.sets)
 	}
 	t.now, t.started = now-1, true
+	t.reference.Store(now)
 	for i := range t.wheels {
 		w := &t.wheels[i]
 		w.set(now / w.tick)
 	}
+	t.setNextDue()
 }

@@ -10,13 +10,9 @@ const crossing = int64(5e6)
 
 func near(a, b int64) bool { return a-b < crossing && b-a < crossing }
 
-// begin makes a slot a new connection. What c held before is gone.
+// begin makes c a new connection. What it held before is gone.
 func (c *connection) begin(s *segment.Segment, key *segment.Key, side uint8) {
-	c.clear()
-	c.key = *key
-	c.marks = connUsed
-	c.startAt, c.endAt = s.At, s.At
-	c.iface, c.vlan, c.encap = s.Interface, s.VLAN, s.Encapsulation
+	*c = connection{key: *key, startAt: s.At, endAt: s.At, iface: s.Interface, vlan: s.VLAN, encap: s.Encapsulation}
 	c.client, c.oriented = orient(s, side)
 }
 
@@ -72,7 +68,7 @@ func (c *connection) beginsAnew(s *segment.Segment, side uint8) bool {
 		return e.isn != s.Seq
 	}
 	// A SYN-ACK or a RST may have overtaken the SYN that it answers.
-	return !c.has(connSYNACK|connRefusal) || c.synAckAck != s.Seq+1
+	return !c.has(connSYNACK|connRefusal) || e.isn != s.Seq
 }
 
 // follow brings a segment of this connection into its state.
@@ -100,7 +96,28 @@ func (c *connection) follow(s *segment.Segment, side uint8) {
 	}
 	if !c.has(connClosed) && (c.has(connReset) || c.bothCovered()) {
 		c.marks |= connClosed
-		c.closedAt = s.At
+	}
+}
+
+// closedAt is when a closed connection closed: with the RST, or when the last of
+// the four waves had passed, as far as its time is known.
+func (c *connection) closedAt() int64 {
+	a, b := &c.ends[0], &c.ends[1]
+	switch {
+	case c.has(connReset):
+		return c.rstAt
+	case (a.marks|b.marks)&endUntimed != 0:
+		return c.endAt
+	default:
+		return max(a.finAt, b.finAt, a.ackAt, b.ackAt)
+	}
+}
+
+// expect notes which initial sequence number the other side's SYN must have, if
+// that is still to come.
+func (e *end) expect(isn uint32) {
+	if !e.has(endISN) {
+		e.isn = isn
 	}
 }
 
@@ -114,7 +131,7 @@ func (c *connection) followSYN(s *segment.Segment, side uint8) {
 	first := !e.has(endISN)
 	if first {
 		e.isn, e.marks = s.Seq, e.marks|endISN
-	} else if e.isn == s.Seq && e.synRe < ^uint16(0) {
+	} else if e.isn == s.Seq && e.synRe < maxRepeats {
 		e.synRe++
 	}
 	switch {
@@ -135,7 +152,8 @@ func (c *connection) followSYN(s *segment.Segment, side uint8) {
 			c.client, c.oriented = 1-side, BySYNACK
 		}
 		if c.client != side {
-			c.synAckAt, c.synAckAck, c.marks = s.At, s.Ack, c.marks&^connRefusal|connSYNACK
+			c.synAckAt, c.marks = s.At, c.marks&^connRefusal|connSYNACK
+			c.ends[c.client].expect(s.Ack - 1)
 			c.followOvertakenSYNACK(s)
 		}
 	}
@@ -169,7 +187,7 @@ func (c *connection) followEstablished(s *segment.Segment, side uint8) {
 func (c *connection) followFIN(s *segment.Segment, side uint8) {
 	e, other := &c.ends[side], &c.ends[1-side]
 	if e.has(endFIN) {
-		if e.finRe < ^uint16(0) {
+		if e.finRe < maxRepeats {
 			e.finRe++
 		}
 		return
@@ -279,6 +297,7 @@ func (c *connection) followRST(s *segment.Segment, side uint8, first bool) {
 	if !first || s.Marks&segment.Counted != 0 && s.Own.Packets > 1 {
 		c.marks |= connAnswered
 	} else if s.Is(segment.ACK) && !c.ends[1-side].has(endSent) {
-		c.synAckAck, c.marks = s.Ack, c.marks|connRefusal
+		c.ends[1-side].expect(s.Ack - 1)
+		c.marks |= connRefusal
 	}
 }

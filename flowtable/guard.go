@@ -22,23 +22,29 @@ func (g *guard) begin() {
 // done closes a change.
 func (g *guard) done() { g.sequence.Store(g.sequence.Load() + 1) }
 
-// snapshot copies c into out, word by word with atomic loads so that they
-// stay between the two looks at the sequence. It is false where the writer
-// kept changing the slot.
-func (c *connection) snapshot(out *connection) bool {
-	from := (*[connectionWords]uint64)(unsafe.Pointer(c))
-	to := (*[connectionWords]uint64)(unsafe.Pointer(out))
+// snapshot copies a slot word by word with atomic loads, so that they stay
+// between the two looks at the sequence; all but the links. It is false where the
+// slot is free, or the writer kept changing it.
+func snapshot(h *hot, l *cold, hotCopy *hot, coldCopy *cold) bool {
 	for range 64 {
-		before := c.guard.sequence.Load()
+		before := h.guard.sequence.Load()
 		if before&1 != 0 {
 			continue
 		}
-		for i := privateWords; i < connectionWords; i++ {
-			to[i] = atomic.LoadUint64(&from[i])
+		if atomic.LoadUint64(&h.last)&stateUsed == 0 {
+			return false
 		}
-		if c.guard.sequence.Load() == before {
+		copyWords((*[hotWords]uint64)(unsafe.Pointer(hotCopy))[:], (*[hotWords]uint64)(unsafe.Pointer(h))[:])
+		copyWords((*[coldWords]uint64)(unsafe.Pointer(coldCopy))[1:], (*[coldWords]uint64)(unsafe.Pointer(l))[1:])
+		if h.guard.sequence.Load() == before {
 			return true
 		}
 	}
 	return false
+}
+
+func copyWords(to, from []uint64) {
+	for i := range to {
+		to[i] = atomic.LoadUint64(&from[i])
+	}
 }

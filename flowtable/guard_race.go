@@ -20,11 +20,13 @@ func (g *guard) begin() {
 
 func (g *guard) done() { g.held.Store(0) }
 
-func (c *connection) snapshot(out *connection) bool {
-	c.guard.begin()
-	defer c.guard.done()
-	from := (*[connectionWords]uint64)(unsafe.Pointer(c))
-	to := (*[connectionWords]uint64)(unsafe.Pointer(out))
-	copy(to[privateWords:], from[privateWords:])
+func snapshot(h *hot, l *cold, hotCopy *hot, coldCopy *cold) bool {
+	h.guard.begin()
+	defer h.guard.done()
+	if !h.used() {
+		return false
+	}
+	*hotCopy = hot{low: h.low, high: h.high, ports: h.ports, last: h.last, ends: h.ends}
+	copy((*[coldWords]uint64)(unsafe.Pointer(coldCopy))[1:], (*[coldWords]uint64)(unsafe.Pointer(l))[1:])
 	return true
 }

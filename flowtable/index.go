@@ -10,33 +10,43 @@ import (
 // bucketEntries fill one cache line with their tags and the overflow count.
 const bucketEntries = 12
 
-// bucket is one cache line of the index. A tag is 8 bits of the hash with the
-// top bit set, 0 where the entry is free. overflow counts the connections
-// that belong here or further up and stand further down because this bucket
-// was full: a search ends at the first bucket without any, and a removal
-// needs no tombstone.
+// bucket is one cache line of the index. A tag is 8 bits of the hash, 0 where
+// the entry is free. overflow counts the connections that belong here or further
+// up and stand further down because this bucket was full: a search ends at the
+// first bucket without any, and a removal needs no tombstone.
 type bucket struct {
 	tags     [bucketEntries]uint8
 	overflow uint32
 	slots    [bucketEntries]uint32
 }
 
-var _ [64]byte = [unsafe.Sizeof(bucket{})]byte{}
+const bucketSize = 64
+
+var _ [bucketSize]byte = [unsafe.Sizeof(bucket{})]byte{}
 
 // index finds a connection's slot by the hash of its key.
-type index struct {
-	buckets []bucket
-	mask    uint64
-}
+type index struct{ buckets []bucket }
 
-// indexBuckets is the least power of two of buckets that are at most 4/5
-// full with capacity connections.
+// indexBuckets is how many buckets are 4/5 full with capacity connections.
 func indexBuckets(capacity uint32) uint64 {
-	need := (uint64(capacity)*5/4 + bucketEntries - 1) / bucketEntries
-	return 1 << bits.Len64(max(need, 2)-1)
+	return max((uint64(capacity)*5/4+bucketEntries-1)/bucketEntries, 2)
 }
 
-func tagOf(hash uint64) uint8 { return uint8(hash>>56) | 0x80 }
+// tagOf takes the highest bits of a hash, home the lowest 32.
+func tagOf(hash uint64) uint8 { return max(uint8(hash>>56), 1) }
+
+// home is the bucket that a connection belongs to.
+func (x *index) home(hash uint64) uint32 {
+	return uint32(uint64(uint32(hash)) * uint64(len(x.buckets)) >> 32)
+}
+
+// after is the bucket to go on with.
+func (x *index) after(at uint32) uint32 {
+	if at++; int(at) < len(x.buckets) {
+		return at
+	}
+	return 0
+}
 
 const (
 	everyOctet = 0x0101010101010101
@@ -47,22 +57,43 @@ const (
 // zero one may be marked wrongly: the caller compares keys anyway.
 func matches(x uint64) uint64 { return (x - everyOctet) &^ x & topBits }
 
+// candidates marks, in the top bits of octets, the entries with a tag: the first
+// eight in low, the other four in high.
+func (b *bucket) candidates(tag uint8) (low, high uint64) {
+	pattern := uint64(tag) * everyOctet
+	low = matches(*(*uint64)(unsafe.Pointer(&b.tags[0])) ^ pattern)
+	high = matches(uint64(*(*uint32)(unsafe.Pointer(&b.tags[8])))^pattern) & (topBits >> 32)
+	return low, high
+}
+
+// likely is the first slot whose tag is right in the bucket that a connection
+// belongs to, 0 for none.
+func (x *index) likely(at uint32, hash uint64) uint32 {
+	b := &x.buckets[at]
+	low, high := b.candidates(tagOf(hash))
+	switch {
+	case low != 0:
+		return b.slots[bits.TrailingZeros64(low)/8]
+	case high != 0:
+		return b.slots[8+bits.TrailingZeros64(high)/8]
+	default:
+		return 0
+	}
+}
+
 // find returns the slot of key, 0 where it is not in the table.
 func (t *Table) find(hash uint64, key *segment.Key) uint32 {
-	pattern := uint64(tagOf(hash)) * everyOctet
-	for at := hash & t.index.mask; ; at = (at + 1) & t.index.mask {
+	tag := tagOf(hash)
+	for at := t.index.home(hash); ; at = t.index.after(at) {
 		b := &t.index.buckets[at]
-		low := *(*uint64)(unsafe.Pointer(&b.tags[0]))
-		for m := matches(low ^ pattern); m != 0; m &= m - 1 {
-			slot := b.slots[bits.TrailingZeros64(m)/8]
-			if slot != 0 && t.slots[slot].key == *key {
+		low, high := b.candidates(tag)
+		for ; low != 0; low &= low - 1 {
+			if slot := b.slots[bits.TrailingZeros64(low)/8]; t.hot[slot].is(key) {
 				return slot
 			}
 		}
-		high := uint64(*(*uint32)(unsafe.Pointer(&b.tags[8])))
-		for m := matches(high^pattern) & 0xffffffff; m != 0; m &= m - 1 {
-			slot := b.slots[8+bits.TrailingZeros64(m)/8]
-			if slot != 0 && t.slots[slot].key == *key {
+		for ; high != 0; high &= high - 1 {
+			if slot := b.slots[8+bits.TrailingZeros64(high)/8]; t.hot[slot].is(key) {
 				return slot
 			}
 		}
@@ -75,7 +106,7 @@ func (t *Table) find(hash uint64, key *segment.Key) uint32 {
 // insert enters a slot that find does not know. There is always room: the
 // index has more entries than the table has slots.
 func (x *index) insert(hash uint64, slot uint32) {
-	for at := hash & x.mask; ; at = (at + 1) & x.mask {
+	for at := x.home(hash); ; at = x.after(at) {
 		b := &x.buckets[at]
 		for i := range b.tags {
 			if b.tags[i] == 0 {
@@ -89,7 +120,7 @@ func (x *index) insert(hash uint64, slot uint32) {
 
 // remove takes a slot out that insert entered under the same hash.
 func (x *index) remove(hash uint64, slot uint32) {
-	for at := hash & x.mask; ; at = (at + 1) & x.mask {
+	for at := x.home(hash); ; at = x.after(at) {
 		b := &x.buckets[at]
 		for i := range b.slots {
 			if b.slots[i] == slot {

@@ -18,6 +18,12 @@ func keyNumber(n int) (key segment.Key) {
 	return key
 }
 
+// occupy puts a key into a slot, without a connection.
+func (b *bench) occupy(slot uint32, key *segment.Key) {
+	c := connection{key: *key}
+	c.store(&b.hot[slot], &b.cold[slot])
+}
+
 // TestIndex enters, finds and removes beside a Go map, under hashes that
 // collide in buckets, in tags and altogether.
 func TestIndex(t *testing.T) {
@@ -52,13 +58,13 @@ func TestIndex(t *testing.T) {
 				switch {
 				case want != 0 && f.IntN(2) == 0:
 					b.index.remove(h, want)
-					b.slots[want].key = segment.Key{}
+					b.hot[want].last = 0
 					delete(known, key)
 					free = append(free, want)
 				case want == 0 && len(free) > 0:
 					slot := free[len(free)-1]
 					free = free[:len(free)-1]
-					b.slots[slot].key = key
+					b.occupy(slot, &key)
 					b.index.insert(h, slot)
 					known[key] = slot
 				}
@@ -68,7 +74,7 @@ func TestIndex(t *testing.T) {
 					t.Fatal("a key is lost")
 				}
 				b.index.remove(hash(&key), slot)
-				b.slots[slot].key = segment.Key{}
+				b.hot[slot].last = 0
 			}
 			if err := b.checkIndex(0); err != nil {
 				t.Error(err)

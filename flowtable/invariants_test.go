@@ -11,16 +11,17 @@ func (b *bench) invariants() error {
 	t := b.Table
 	used := 0
 	for slot := uint32(1); slot < t.fresh.Load(); slot++ {
-		c := &t.slots[slot]
-		if !c.has(connUsed) {
+		if !t.hot[slot].used() {
 			continue
 		}
 		used++
+		c := new(connection)
+		t.load(slot, c)
+		if err := t.checkRest(slot, c); err != nil {
+			return err
+		}
 		if got := t.find(t.hashes.Hash(&c.key), &c.key); got != slot {
 			return fmt.Errorf("slot %d: its key leads to slot %d", slot, got)
-		}
-		if c.class != c.currentClass() {
-			return fmt.Errorf("slot %d: class %d, not %d", slot, c.class, c.currentClass())
 		}
 		if c.bothCovered() && !c.has(connClosed) {
 			return fmt.Errorf("slot %d: both FINs are acknowledged, but it is not closed", slot)
@@ -46,6 +47,27 @@ func (b *bench) invariants() error {
 	return t.checkFree(used)
 }
 
+// checkRest stores a connection elsewhere and loads it again.
+func (t *Table) checkRest(slot uint32, c *connection) error {
+	var (
+		h hot
+		l cold
+		d connection
+	)
+	c.store(&h, &l)
+	d.load(&h, &l, reference(t.reference.Load()), t.config.FirstSerial)
+	if *c != d {
+		return fmt.Errorf("slot %d changes at rest:\n%+v\n%+v", slot, *c, d)
+	}
+	rest := &t.hot[slot]
+	l.links = t.cold[slot].links
+	if h.last != rest.last || h.ends != rest.ends || l != t.cold[slot] {
+		return fmt.Errorf("slot %d: its halves differ from what they hold:\n%#x %+v %+v\n%#x %+v %+v",
+			slot, h.last, h.ends, l, rest.last, rest.ends, t.cold[slot])
+	}
+	return nil
+}
+
 func (t *Table) checkIndex(used int) error {
 	entries := 0
 	for i := range t.index.buckets {
@@ -58,7 +80,7 @@ func (t *Table) checkIndex(used int) error {
 				continue
 			}
 			entries++
-			if !t.slots[b.slots[j]].has(connUsed) {
+			if !t.hot[b.slots[j]].used() {
 				return fmt.Errorf("bucket %d leads to the free slot %d", i, b.slots[j])
 			}
 		}
@@ -84,20 +106,22 @@ func (t *Table) checkWheel(class uint8) (n int, err error) {
 		if head == 0 {
 			continue
 		}
-		last := t.slots[head].prev
-		for slot, before := head, last; slot != 0; slot, before = t.slots[slot].next, slot {
-			c := &t.slots[slot]
+		before := uint32(0)
+		for slot := head; slot != 0; before, slot = slot, t.cold[slot].next() {
+			var c connection
+			t.load(slot, &c)
+			l := &t.cold[slot]
 			switch {
-			case uint8(c.class) != class || int(c.bucket) != b:
+			case uint8(c.class) != class || int(l.bucket()) != b:
 				return 0, fmt.Errorf("slot %d of class %d is in bucket %d of wheel %d", slot, c.class, b, class)
-			case c.prev != before:
-				return 0, fmt.Errorf("slot %d: before it is %d, not %d", slot, before, c.prev)
-			case !c.has(connUsed):
+			case l.prev() != before:
+				return 0, fmt.Errorf("slot %d: before it is %d, not %d", slot, before, l.prev())
+			case !t.hot[slot].used():
 				return 0, fmt.Errorf("slot %d is free and in wheel %d", slot, class)
-			case c.next == 0 && slot != last:
-				return 0, fmt.Errorf("bucket %d of wheel %d ends at %d, not %d", b, class, slot, last)
+			case l.next() == 0 && slot != w.tails[b]:
+				return 0, fmt.Errorf("bucket %d of wheel %d ends at %d, not %d", b, class, slot, w.tails[b])
 			}
-			if n++; n > len(t.slots) {
+			if n++; n > len(t.hot) {
 				return 0, fmt.Errorf("bucket %d of wheel %d has no end", b, class)
 			}
 		}
@@ -110,11 +134,11 @@ func (t *Table) checkWheel(class uint8) (n int, err error) {
 
 func (t *Table) checkFree(used int) error {
 	free := 0
-	for slot := t.free; slot != 0; slot = t.slots[slot].next {
-		if t.slots[slot].has(connUsed) {
+	for slot := t.free; slot != 0; slot = t.cold[slot].next() {
+		if t.hot[slot].used() {
 			return fmt.Errorf("slot %d is followed and free", slot)
 		}
-		if free++; free > len(t.slots) {
+		if free++; free > len(t.hot) {
 			return fmt.Errorf("the list of free slots has no end")
 		}
 	}

@@ -143,7 +143,7 @@ func (c *connection) side(i uint8) Side {
 	s := Side{
 		Address: c.key.Low, Port: c.key.LowPort,
 		Packets: e.packets, Octets: e.octets, Payload: e.payload,
-		SYNRetransmits: e.synRe, FINRetransmits: e.finRe, TCPFlags: e.flags, State: c.state(i),
+		SYNRetransmits: uint16(e.synRe), FINRetransmits: uint16(e.finRe), TCPFlags: e.flags, State: c.state(i),
 	}
 	if i == 1 {
 		s.Address, s.Port = c.key.High, c.key.HighPort
@@ -157,9 +157,10 @@ func (c *connection) moments(r *Record) {
 			r.At[m], r.Seen = at, r.Seen|1<<m
 		}
 	}
-	see(SYNAt, c.synAt, c.has(connSYN))
-	see(SYNACKAt, c.synAckAt, c.has(connSYNACK))
-	see(EstablishedAt, c.estAt, c.marks&(connEst|connEstUntimed) == connEst)
+	timed := !c.has(connOpeningUntimed)
+	see(SYNAt, c.synAt, timed && c.has(connSYN))
+	see(SYNACKAt, c.synAckAt, timed && c.has(connSYNACK))
+	see(EstablishedAt, c.estAt, timed && c.marks&(connEst|connEstUntimed) == connEst)
 	see(RSTAt, c.rstAt, c.has(connRST))
 	if !c.has(connFIN1) {
 		return

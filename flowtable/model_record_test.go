@@ -31,6 +31,16 @@ func (l *modelled) record(reason EndReason) Record {
 			r.At[moment], r.Seen = l.segments[i].At, r.Seen|1<<moment
 		}
 	}
+	for _, at := range r.At[SYNAt:FIN1At] {
+		if at-r.StartAt >= 1<<40 { // an opening of 18 minutes has no room
+			r.Seen &^= 1<<SYNAt | 1<<SYNACKAt | 1<<EstablishedAt
+		}
+	}
+	for moment := range r.At {
+		if r.Seen&(1<<moment) == 0 {
+			r.At[moment] = 0
+		}
+	}
 	party := func(i int) Party {
 		if sender(&l.segments[i]) == client {
 			return Client

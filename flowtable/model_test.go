@@ -300,13 +300,18 @@ func (l *modelled) answer(i int) int {
 	return -1
 }
 
-// closed is when the connection closed: by the first RST before both FINs
-// were acknowledged, or by the acknowledgement of the second.
+// closed is when the connection closed: with the first RST before both FINs
+// were acknowledged, or when the last of the four waves had passed.
 func (l *modelled) closed() (at int64, ok bool) {
 	for n := 1; n <= len(l.segments); n++ {
 		prefix := &modelled{segments: l.segments[:n]}
-		if prefix.reset() || prefix.acknowledged() {
+		switch {
+		case prefix.reset():
 			return l.segments[n-1].At, true
+		case prefix.acknowledged():
+			fin1, fin2 := prefix.fins()
+			return max(l.segments[fin1].At, l.segments[fin2].At,
+				l.segments[prefix.answer(fin1)].At, l.segments[prefix.answer(fin2)].At), true
 		}
 	}
 	return 0, false

@@ -77,26 +77,32 @@ type Config struct {
 }
 
 // MaxMaxFlows bounds Config.MaxFlows.
-const MaxMaxFlows = 1 << 28
+const MaxMaxFlows = 1<<slotBits - 1
 
 // Table follows connections. See the package documentation for who may call
 // what.
 type Table struct {
-	config  Config
-	slots   []connection  // slot 0 is nobody's
-	free    uint32        // list of free slots, linked by next
-	fresh   atomic.Uint32 // slots from here on were never used
-	index   index
-	wheels  [classes]wheel
-	tuples  tupleMemory
-	now     int64
-	started bool
-	serial  uint64
-	lossAt  atomic.Int64
-	fullAt  atomic.Int64 // the kernel's flow table had no room
-	stats   Stats
+	config    Config
+	hot       []hot         // slots; slot 0 is nobody's
+	cold      []cold        // … their other halves
+	free      uint32        // list of free slots, linked by next
+	fresh     atomic.Uint32 // slots from here on were never used
+	index     index
+	wheels    [classes]wheel
+	nextDue   int64 // when the first wheel is to turn
+	tuples    tupleMemory
+	now       int64
+	reference atomic.Int64 // see the type; at most farOff from now
+	started   bool
+	serial    uint64
+	lossAt    atomic.Int64
+	fullAt    atomic.Int64 // the kernel's flow table had no room
+	stats     Stats
 
+	look     lookAhead
+	work     connection // of the segment at hand
 	due      [AccountsBatch]uint32
+	loaded   [AccountsBatch]connection // those due
 	keys     [AccountsBatch]segment.Key
 	counters [AccountsBatch]segment.Counters
 	strays   [AccountsBatch]segment.Key // kernel entries of connections that are over
@@ -133,14 +139,16 @@ func New(config Config, h segment.Hasher) (*Table, error) {
 }
 
 func (t *Table) reserve() (err error) {
-	if t.slots, err = reserve[connection](uint64(t.config.MaxFlows) + 1); err != nil {
+	slots := uint64(t.config.MaxFlows) + 1
+	if t.hot, err = reserve[hot](slots); err != nil {
 		return err
 	}
-	n := indexBuckets(t.config.MaxFlows)
-	if t.index.buckets, err = reserve[bucket](n); err != nil {
+	if t.cold, err = reserve[cold](slots); err != nil {
 		return err
 	}
-	t.index.mask = n - 1
+	if t.index.buckets, err = reserve[bucket](indexBuckets(t.config.MaxFlows)); err != nil {
+		return err
+	}
 	d := &t.config.Timeouts
 	if t.tuples, err = newTupleMemory(t.config.MaxFlows, int64(d.Linger+TimeWait)); err != nil {
 		return err
@@ -156,8 +164,8 @@ func (t *Table) reserve() (err error) {
 
 // Close gives the memory back. Nothing of the table may be used afterwards.
 func (t *Table) Close() error {
-	err := errors.Join(release(t.slots), release(t.index.buckets), release(t.tuples.places))
-	t.slots, t.index.buckets, t.tuples.places = nil, nil, nil
+	err := errors.Join(release(t.hot), release(t.cold), release(t.index.buckets), release(t.tuples.sets))
+	t.hot, t.cold, t.index.buckets, t.tuples.sets = nil, nil, nil, nil
 	return err
 }
 
@@ -167,10 +175,14 @@ func (t *Table) Stats() *Stats { return &t.stats }
 // Capacity is the number of connections that can be followed at once.
 func (t *Table) Capacity() int { return int(t.config.MaxFlows) }
 
-// Memory is the octets reserved: slots, index and remembered tuples.
+// Memory is the octets reserved: for connections with their index, and for
+// remembered tuples.
 func (t *Table) Memory() uint64 {
-	return uint64(len(t.slots))*connectionSize + uint64(len(t.index.buckets))*64 + uint64(len(t.tuples.places))*16
+	return uint64(len(t.hot))*(hotSize+coldSize) + uint64(len(t.index.buckets))*bucketSize + t.TupleMemory()
 }
+
+// TupleMemory is the octets of Memory that are for remembered tuples.
+func (t *Table) TupleMemory() uint64 { return uint64(len(t.tuples.sets)) * tupleSetSize }
 
 // Lost notes that segments were lost on the way to this table at a time up to
 // now: connections that had begun by then may miss some of theirs.
@@ -201,79 +213,122 @@ func (t *Table) Update(batch []*segment.Segment, hashes []uint64) {
 	}
 }
 
-const updateBatch = 64
-
 func (t *Table) update(batch []*segment.Segment, hashes []uint64) {
-	// The look-ups of the batch are started together, so that their memory
-	// accesses overlap; the second pass finds the lines in the cache.
-	var touched uint32
-	for _, h := range hashes {
-		touched += t.index.buckets[h&t.index.mask].overflow
-	}
-	t.touch(touched)
+	a := &t.look
+	t.ahead(batch, hashes)
 	for i, s := range batch {
 		if s.At > t.now || !t.started {
 			t.Advance(s.At)
 		}
-		key, side := segment.KeyOf(s)
-		t.segment(s, &key, side, hashes[i])
+		key, side := &a.keys[i], a.sides[i]
+		slot := a.slots[i]
+		if slot == 0 || !t.hot[slot].is(key) { // or what came before in the batch has changed that
+			slot = t.find(hashes[i], key)
+		}
+		if slot == 0 || !t.plain(slot, s, side) {
+			t.segment(s, slot, key, side, hashes[i])
+		}
 	}
 }
 
-// touch keeps the compiler from dropping the loads that fed it.
-//
-//go:noinline
-func (t *Table) touch(uint32) {}
+// plain takes the short way, in place, for an ordinary segment of an established
+// connection. It is false where there is more to do.
+func (t *Table) plain(slot uint32, s *segment.Segment, side uint8) bool {
+	h := &t.hot[slot]
+	if h.last&(statePlain<<side) == 0 || s.Is(segment.SYN|segment.FIN|segment.RST) || s.Marks != 0 {
+		return false
+	}
+	idle := s.At - reference(t.reference.Load()).time(h.last)
+	if timeout := t.wheels[established].timeout; idle < 0 || timeout != 0 && idle > timeout {
+		return false
+	}
+	h.guard.begin()
+	h.last = h.last&^bits56 | uint64(s.At)&bits56
+	h.ends[side&1].plain(s)
+	h.guard.done()
+	return true
+}
 
-// segment brings one segment to its connection.
-func (t *Table) segment(s *segment.Segment, key *segment.Key, side uint8, hash uint64) {
-	slot := t.find(hash, key)
-	if slot != 0 && t.overdue(slot, s) {
-		t.finish(slot, hash, t.idleReason(slot))
-		slot = 0
+// plain counts a segment that moves the sequence numbers at most forward.
+func (e *hotEnd) plain(s *segment.Segment) {
+	e.packets = e.packets&^bits48 | (e.packets+1)&bits48
+	e.octets = e.octets&^bits48 | (e.octets+uint64(s.Octets))&bits48 | uint64(s.TCPFlags)<<48
+	if gain := int32(s.Seq + s.Payload - e.high); gain > 0 {
+		e.payload = e.payload&^bits48 | (e.payload+uint64(gain))&bits48
+		e.high += uint32(gain)
+	}
+	if s.Is(segment.ACK) && int32(s.Ack-e.maxAck) > 0 {
+		e.maxAck = s.Ack
+		e.acked = e.acked&^bits56 | uint64(s.At)&bits56
+	}
+}
+
+// load makes c the connection in a slot.
+func (t *Table) load(slot uint32, c *connection) {
+	c.load(&t.hot[slot], &t.cold[slot], reference(t.reference.Load()), t.config.FirstSerial)
+}
+
+// store puts c back into its slot.
+func (t *Table) store(slot uint32, c *connection) { c.store(&t.hot[slot], &t.cold[slot]) }
+
+// segment brings one segment to its connection in slot, or with 0 to a new one.
+func (t *Table) segment(s *segment.Segment, slot uint32, key *segment.Key, side uint8, hash uint64) {
+	c := &t.work
+	if slot != 0 {
+		t.load(slot, c)
+		if t.overdue(c, s) {
+			t.finish(slot, c, hash, c.idleReason())
+			slot = 0
+		}
 	}
 	if slot != 0 && s.Marks&segment.Final != 0 {
-		c := &t.slots[slot]
-		c.guard.begin()
 		c.takeOver(s, side)
-		c.guard.done()
 	}
-	if slot != 0 && t.slots[slot].beginsAnew(s, side) {
-		t.supersede(slot, hash)
+	if slot != 0 && c.beginsAnew(s, side) {
+		t.supersede(slot, c, hash)
 		slot = 0
 	}
-	var closedAt int64
-	fresh, known := slot == 0, false
+	fresh := slot == 0
 	if fresh {
-		if closedAt, known = t.tuples.recall(hash, s.At); known && !s.Is(segment.SYN) {
-			t.late(s, key)
+		if slot = t.open(s, key, side, hash); slot == 0 {
 			return
 		}
-		slot = t.open(hash)
 	}
-	c := &t.slots[slot]
-	c.guard.begin()
-	if fresh {
-		c.begin(s, key, side)
-		c.serial = t.serial
-		t.serial++
+	c.follow(s, side)
+	if of := c.currentClass(); fresh || of != c.class {
+		if !fresh {
+			t.unlink(slot, c.class)
+		}
+		c.class = of
+		t.link(slot, of, t.deadline(c))
 	}
+	t.store(slot, c)
+}
+
+// open makes t.work a new connection, for a slot of its own. It is 0 where the
+// segment is a late one of a connection that is over.
+func (t *Table) open(s *segment.Segment, key *segment.Key, side uint8, hash uint64) (slot uint32) {
+	closedAt, known := t.tuples.recall(hash, s.At)
+	if known && !s.Is(segment.SYN) {
+		t.late(s, key)
+		return 0
+	}
+	slot = t.take()
+	t.index.insert(hash, slot)
+	t.stats.Opened.Add(1)
+	t.stats.Connections.Add(1)
+	c := &t.work
+	c.begin(s, key, side)
+	if t.config.Accounting == AccountingSequence {
+		c.marks |= connSequence
+	}
+	c.serial = t.serial
+	t.serial++
 	if known {
 		c.reuse(s, closedAt)
 		t.tuples.forget(hash)
 	}
-	if t.config.Accounting == AccountingSequence {
-		c.marks |= connSequence
-	}
-	c.follow(s, side)
-	c.guard.done()
-	if class := c.currentClass(); fresh || class != c.class {
-		if !fresh {
-			t.unlink(slot)
-		}
-		c.class = class
-		t.link(slot, t.deadline(c))
-	}
+	return slot
 }
 
 // late counts a segment of a connection that is over.
@@ -286,38 +341,26 @@ func (t *Table) late(s *segment.Segment, key *segment.Key) {
 
 // supersede ends a connection whose tuple a SYN has taken. That SYN has removed
 // the kernel entry: what is there now is the next connection's.
-func (t *Table) supersede(slot uint32, hash uint64) {
-	c := &t.slots[slot]
+func (t *Table) supersede(slot uint32, c *connection, hash uint64) {
 	if c.has(connEntry) {
-		c.guard.begin()
 		c.marks = c.marks&^connEntry | connLossy
-		c.guard.done()
 		t.stats.AccountsFailed.Add(1)
 	}
 	reason := EndReused
 	if c.has(connClosed) {
 		reason = EndClosed
 	}
-	t.finish(slot, hash, reason)
-}
-
-// open finds a slot for a new connection.
-func (t *Table) open(hash uint64) uint32 {
-	slot := t.take()
-	t.index.insert(hash, slot)
-	t.stats.Opened.Add(1)
-	t.stats.Connections.Add(1)
-	return slot
+	t.finish(slot, c, hash, reason)
 }
 
 // take returns a free slot, and makes one free where there is none.
 func (t *Table) take() uint32 {
 	fresh := t.fresh.Load()
-	if t.free == 0 && int(fresh) == len(t.slots) {
+	if t.free == 0 && int(fresh) == len(t.hot) {
 		t.evict()
 	}
 	if slot := t.free; slot != 0 {
-		t.free = t.slots[slot].next
+		t.free = t.cold[slot].next()
 		return slot
 	}
 	t.fresh.Store(fresh + 1)

@@ -81,7 +81,7 @@ func TestNever(t *testing.T) {
 	for i, steps := range [][]step{opened[:1], opened, finished[:7], finished} {
 		b.play(between(uint16(1000+i), 443), steps...)
 	}
-	for _, at := range []time.Duration{time.Hour, 1000 * time.Hour, 1001 * time.Hour, math.MaxInt64 / 2} {
+	for _, at := range []time.Duration{time.Hour, 1000 * time.Hour, 1001 * time.Hour, 6000 * time.Hour} {
 		b.advance(at)
 	}
 	if len(b.records) != 0 {
@@ -94,6 +94,46 @@ func TestNever(t *testing.T) {
 	}
 	b.same("reasons", strings.Join(reasons, " "), "shutdown shutdown shutdown closed")
 	b.check()
+}
+
+// TestLeap: a capture that begins years after the one before it finds nothing
+// of that, and its own times are right.
+func TestLeap(t *testing.T) {
+	for _, timeouts := range []Timeouts{{}, ReplayTimeouts()} {
+		b := newBench(t, Config{Timeouts: timeouts})
+		v := between(1000, 443)
+		b.play(v, opened...)
+		b.play(v, shifted(finished, math.MaxInt64/2/ms)...)
+		b.Flush(EndShutdown)
+		want := EndCaptureEnd
+		if timeouts.Established > 0 {
+			want = EndIdleTimeout
+		}
+		if len(b.records) != 2 || b.records[0].EndReason != want || b.records[1].EndReason != EndClosed {
+			t.Fatalf("%d records, %+v", len(b.records), b.records)
+		}
+		first, last := &finished[0], &finished[len(finished)-1]
+		if r := &b.records[1]; r.EndAt-r.StartAt != (last.at-first.at)*ms || r.EndAt < math.MaxInt64/2 {
+			t.Errorf("from %d to %d", r.StartAt, r.EndAt)
+		}
+		b.check()
+	}
+}
+
+// TestLongLife: a connection of years keeps the times of its last year.
+func TestLongLife(t *testing.T) {
+	b := newBench(t, Config{Timeouts: Timeouts{Linger: time.Second}})
+	v := between(1000, 443)
+	b.play(v, opened...)
+	const day = 24 * int64(time.Hour/time.Millisecond)
+	for at := int64(100); at <= 400; at += 100 {
+		b.play(v, step{at * day, c, fPA, uint32(at), 21, 100})
+	}
+	b.play(v, step{400*day + 5, c, fFA, 500, 21, 0}, step{400*day + 7, s, fA, 21, 501, 0})
+	r := b.live()
+	if ns, ok := r.Phase(FINWait1); !ok || ns != 2*ms || r.EndAt != (400*day+7)*ms || r.StartAt != 0 {
+		t.Errorf("fin_wait_1 %d, from %d to %d", ns, r.StartAt, r.EndAt)
+	}
 }
 
 func TestLateSegmentsCount(t *testing.T) {

@@ -1,86 +1,95 @@
 package flowtable
 
-import "math/bits"
+import "unsafe"
 
-const (
-	tupleWays = 8
-	// taken is set in every hash that is kept, so that 0 is a free place.
-	taken = 1 << 63
-)
+// tupleWays fill one cache line.
+const tupleWays = 5
 
-// closedTuple remembers when a tuple closed, by its hash: 63 keyed bits, so
-// that two tuples are taken for one another about once in 2^63 look-ups per
-// remembered tuple.
-type closedTuple struct {
-	hash     uint64 // 0 for a free place
-	closedAt int64
+// tupleSet is one cache line of remembered tuples. A tuple is told by 39 bits of
+// its hash beside those that chose the set, so that two are taken for one another
+// about once in 10^11 look-ups.
+type tupleSet struct {
+	tags     [tupleWays]uint32 // the highest bit is set; 0 for a free place
+	_        uint32
+	closedAt [tupleWays]uint64 // tag 8 | 56
 }
+
+const tupleSetSize = 64
+
+var _ [tupleSetSize]byte = [unsafe.Sizeof(tupleSet{})]byte{}
 
 // tupleMemory keeps closed tuples after their records were written, for
 // reuse_after_ns and to tell late segments from new connections. It is
-// set-associative: eight places per set, of which the oldest gives way.
+// set-associative: the oldest of a set gives way.
 type tupleMemory struct {
-	places []closedTuple
-	mask   uint64
-	keep   int64 // ns after the close
+	sets []tupleSet
+	keep int64 // ns after the close
 }
 
+// newTupleMemory has two places for each connection that is followed.
 func newTupleMemory(capacity uint32, keep int64) (tupleMemory, error) {
-	sets := uint64(1) << bits.Len64((2*uint64(capacity)+tupleWays-1)/tupleWays-1)
-	places, err := reserve[closedTuple](sets * tupleWays)
-	return tupleMemory{places: places, mask: sets - 1, keep: keep}, err
+	sets, err := reserve[tupleSet](2*uint64(capacity)/tupleWays + 1)
+	return tupleMemory{sets: sets, keep: keep}, err
 }
 
-func (m *tupleMemory) set(hash uint64) []closedTuple {
-	at := (hash & m.mask) * tupleWays
-	return m.places[at : at+tupleWays]
+func (m *tupleMemory) set(hash uint64) *tupleSet {
+	return &m.sets[uint64(uint32(hash))*uint64(len(m.sets))>>32]
 }
+
+// place finds a tuple in its set, below 0 where it is not there.
+func (s *tupleSet) place(hash uint64) int {
+	tag := tupleTag(hash)
+	for i := range s.tags {
+		if s.tags[i] == tag && s.closedAt[i]>>56 == hash&0xff {
+			return i
+		}
+	}
+	return -1
+}
+
+func tupleTag(hash uint64) uint32 { return uint32(hash>>32) | 1<<31 }
 
 // remember notes the close of a tuple. It tells whether another one had to be
 // forgotten before its time.
 func (m *tupleMemory) remember(hash uint64, closedAt, now int64) (forgot bool) {
-	set := m.set(hash)
-	hash |= taken
-	place := &set[0]
-	for i := range set {
-		p := &set[i]
-		if p.hash == hash {
-			place = p
-			break
+	s, ref := m.set(hash), reference(now)
+	at := s.place(hash)
+	if at < 0 {
+		at = 0
+		for i := range s.tags {
+			if s.tags[i] == 0 {
+				at = i
+				break
+			}
+			if ref.time(s.closedAt[i]) < ref.time(s.closedAt[at]) {
+				at = i
+			}
 		}
-		if place.hash != 0 && (p.hash == 0 || p.closedAt < place.closedAt) {
-			place = p
-		}
+		forgot = s.tags[at] != 0 && now-ref.time(s.closedAt[at]) <= m.keep
 	}
-	forgot = place.hash != 0 && place.hash != hash && now-place.closedAt <= m.keep
-	*place = closedTuple{hash, closedAt}
+	s.tags[at], s.closedAt[at] = tupleTag(hash), uint64(closedAt)&bits56|lay(hash, 8, 56)
 	return forgot
 }
 
 // recall tells when a tuple closed, if it did at most keep before now. After
 // that it is forgotten.
 func (m *tupleMemory) recall(hash uint64, now int64) (closedAt int64, ok bool) {
-	set := m.set(hash)
-	hash |= taken
-	for i := range set {
-		if p := &set[i]; p.hash == hash {
-			if now-p.closedAt <= m.keep {
-				return p.closedAt, true
-			}
-			*p = closedTuple{}
-		}
+	s := m.set(hash)
+	at := s.place(hash)
+	if at < 0 {
+		return 0, false
 	}
-	return 0, false
+	if closedAt = reference(now).time(s.closedAt[at]); now-closedAt > m.keep {
+		s.tags[at] = 0
+		return 0, false
+	}
+	return closedAt, true
 }
 
 // forget makes room once a new connection has taken the tuple.
 func (m *tupleMemory) forget(hash uint64) {
-	set := m.set(hash)
-	hash |= taken
-	for i := range set {
-		if set[i].hash == hash {
-			set[i] = closedTuple{}
-			return
-		}
+	s := m.set(hash)
+	if at := s.place(hash); at >= 0 {
+		s.tags[at] = 0
 	}
 }

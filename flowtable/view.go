@@ -13,12 +13,15 @@ import (
 func (t *Table) Connections(yield func(*Record) bool) error {
 	var (
 		batch [AccountsBatch]connection
+		h     hot
+		l     cold
 		n     int
 	)
 	for slot := uint32(1); slot < t.fresh.Load(); slot++ {
-		if !t.slots[slot].snapshot(&batch[n]) || !batch[n].has(connUsed) {
+		if !snapshot(&t.hot[slot], &t.cold[slot], &h, &l) {
 			continue
 		}
+		batch[n].load(&h, &l, reference(t.reference.Load()), t.config.FirstSerial)
 		if n++; n == len(batch) {
 			if more, err := t.viewAll(batch[:n], yield); !more {
 				return err

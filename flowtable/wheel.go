@@ -22,6 +22,7 @@ type wheel struct {
 	cursor  int64 // the tick that is due next
 	dueAt   int64 // when it is
 	heads   [wheelBuckets]uint32
+	tails   [wheelBuckets]uint32      // valid where there is a head
 	used    [wheelBuckets / 64]uint64 // which heads are set
 	size    uint32
 }
@@ -39,50 +40,56 @@ func (w *wheel) set(tick int64) { w.cursor, w.dueAt = tick, (tick+1)*w.tick }
 
 // place returns the bucket for a deadline; what is overdue or too far goes
 // to the nearest bucket that is still to come.
-func (w *wheel) place(deadline int64) uint16 {
+func (w *wheel) place(deadline int64) uint32 {
 	at := min(max(deadline/w.tick, w.cursor), w.cursor+wheelBuckets-1)
-	return uint16(uint64(at) % wheelBuckets)
+	return uint32(uint64(at) % wheelBuckets)
+}
+
+// The links of a slot in its bucket's list; 0 ends it on either side.
+func (l *cold) prev() uint32   { return uint32(l.links & slotMask) }
+func (l *cold) next() uint32   { return uint32(l.links >> slotBits & slotMask) }
+func (l *cold) bucket() uint32 { return uint32(l.links >> (2 * slotBits)) }
+
+func (l *cold) setPrev(slot uint32) { l.links = l.links&^slotMask | uint64(slot) }
+
+func (l *cold) setNext(slot uint32) {
+	l.links = l.links&^(slotMask<<slotBits) | uint64(slot)<<slotBits
 }
 
 // link puts a slot at the end of its bucket in the wheel of its class, so that
-// a bucket keeps the order in which its connections came. The first one's prev
-// is the last one.
-func (t *Table) link(slot uint32, deadline int64) {
-	c := &t.slots[slot]
-	w := &t.wheels[c.class]
+// a bucket keeps the order in which its connections came.
+func (t *Table) link(slot uint32, of class, deadline int64) {
+	w := &t.wheels[of]
 	b := w.place(deadline)
-	c.bucket, c.prev, c.next = b, slot, 0
-	if head := w.heads[b]; head == 0 {
+	last := uint32(0)
+	if w.heads[b] == 0 {
 		w.heads[b] = slot
 		w.used[b/64] |= 1 << (b % 64)
 	} else {
-		first := &t.slots[head]
-		c.prev = first.prev
-		t.slots[first.prev].next = slot
-		first.prev = slot
+		last = w.tails[b]
+		t.cold[last].setNext(slot)
 	}
+	w.tails[b] = slot
+	t.cold[slot].links = uint64(last) | uint64(b)<<(2*slotBits)
 	w.size++
 }
 
 // unlink takes a slot out of the wheel of its class.
-func (t *Table) unlink(slot uint32) {
-	c := &t.slots[slot]
-	w := &t.wheels[c.class]
-	head := w.heads[c.bucket]
-	switch {
-	case slot != head:
-		t.slots[c.prev].next = c.next
-		if c.next != 0 {
-			t.slots[c.next].prev = c.prev
-		} else {
-			t.slots[head].prev = c.prev
-		}
-	case c.next != 0:
-		w.heads[c.bucket] = c.next
-		t.slots[c.next].prev = c.prev
-	default:
-		w.heads[c.bucket] = 0
-		w.used[c.bucket/64] &^= 1 << (c.bucket % 64)
+func (t *Table) unlink(slot uint32, of class) {
+	w, l := &t.wheels[of], &t.cold[slot]
+	prev, next, b := l.prev(), l.next(), l.bucket()
+	if prev != 0 {
+		t.cold[prev].setNext(next)
+	} else {
+		w.heads[b] = next
+	}
+	if next != 0 {
+		t.cold[next].setPrev(prev)
+	} else {
+		w.tails[b] = prev
+	}
+	if w.heads[b] == 0 {
+		w.used[b/64] &^= 1 << (b % 64)
 	}
 	w.size--
 }
