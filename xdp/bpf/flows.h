@@ -113,10 +113,11 @@ static __always_inline __u32 ipv4_key_of(const struct packet *p, struct ipv4_key
 {
 	__u64 own = (__u64)bpf_ntohl(p->src.word[3]) << 16 | p->src_port;
 	__u64 other = (__u64)bpf_ntohl(p->dst.word[3]) << 16 | p->dst_port;
-	__s64 above = (__s64)(other - own) >> 63; /* all ones where own > other */
+	__s64 above = other - own; /* from here on all ones where own > other, or 0 */
 	__u64 swap;
 
 	asm volatile("" : "+r"(above)); /* or the compiler makes a branch of it */
+	above >>= 63;
 	swap = (own ^ other) & above;
 	own ^= swap;
 	other ^= swap;

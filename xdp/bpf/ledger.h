@@ -28,7 +28,11 @@ enum end {
 _Static_assert((int)END_UNDECODABLE == (int)OUTCOME_UNDECODABLE, "ends follow outcomes");
 
 struct ledger {
-	__u64 octets; /* of all frames, from the Ethernet header on */
+	/*
+	 * Of all frames, from the Ethernet header on. What a frame of several buffers
+	 * carries behind a packet that ends in the first one is left out.
+	 */
+	__u64 octets;
 	__u64 ends[ENDS];
 	/* The clock of this CPU, see tick(). */
 	__u64 tick_jiffies;

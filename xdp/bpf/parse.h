@@ -25,7 +25,12 @@ enum outcome {
 	OUTCOME_UNDECODABLE,
 };
 
-/* The frame: its linear part, and the length of all of it. */
+#define likely(condition) __builtin_expect(!!(condition), 1)
+
+/*
+ * The frame: its linear part, and the length of all of it. The length is a call of the
+ * kernel, which costs as much as reading plain headers, and is asked for last.
+ */
 struct frame {
 	void *data;
 	void *end;
@@ -250,11 +255,11 @@ static __always_inline enum outcome parse(const struct frame *f, struct packet *
 }
 
 /*
- * The frame that comes most often, at once: no tag, IPv4 without options, TCP.
- * Returns 0 for every other, and for those of which something is wrong: parse
- * judges them.
+ * The frame that comes most often, at once: no tag, IPv4 without options, TCP, and
+ * the packet whole in the linear part, which is taken for the length then. Returns 0
+ * for every other, and for those of which something is wrong: parse judges them.
  */
-static __always_inline int parse_plain(const struct frame *f, struct packet *p)
+static __always_inline int parse_plain(struct frame *f, struct packet *p)
 {
 	struct ether_header *eth = f->data;
 	struct ipv4_header *ip = (void *)(eth + 1);
@@ -268,7 +273,9 @@ static __always_inline int parse_plain(const struct frame *f, struct packet *p)
 		return 0;
 	total = bpf_ntohs(ip->total_length);
 	length = (tcp->data_offset >> 4) * 4;
-	if (length < sizeof(*tcp) || total < sizeof(*ip) + length)
+	f->length = (__u32)(f->end - f->data);
+	if (length < sizeof(*tcp) || total < sizeof(*ip) + length ||
+	    f->length < sizeof(*eth) + total)
 		return 0;
 
 	p->octets = total;

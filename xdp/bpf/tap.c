@@ -134,7 +134,7 @@ static __always_inline int follow(struct xdp_md *ctx, struct ledger *l, const st
  * which then goes the general way; what was done to its flow by then does no harm
  * a second time.
  */
-static __always_inline int count_plain(struct ledger *l, const struct frame *f)
+static __always_inline int count_plain(struct ledger *l, struct frame *f)
 {
 	struct packet p = {};
 	struct direction *own;
@@ -159,6 +159,7 @@ static __always_inline int count_plain(struct ledger *l, const struct frame *f)
 	own->octets += p.octets;
 	own->tcp_flags |= p.tcp_flags;
 	advance(own, &p);
+	l->octets += f->length;
 	l->ends[END_COUNTED]++;
 	return 1;
 }
@@ -178,12 +179,12 @@ int finwait_tap(struct xdp_md *ctx)
 	if (!l)
 		return XDP_DROP;
 	open_frame(ctx, &frame);
-	standing.wire_length = frame.length;
-	l->octets += frame.length;
-	if (count_plain(l, &frame))
+	if (likely(count_plain(l, &frame)))
 		return XDP_DROP;
 
 	outcome = read_segment(ctx, &frame, &packet);
+	standing.wire_length = frame.length;
+	l->octets += frame.length;
 	if (outcome != OUTCOME_TCP)
 		return finish_frame(l, (enum end)outcome, XDP_DROP);
 

@@ -436,30 +436,32 @@ static __always_inline enum outcome parse_inside(struct xdp_md *ctx, const struc
 	return inside <= OUTCOME_UNDECODABLE ? inside : OUTCOME_UNDECODABLE;
 }
 
+/* All but the length. */
 static __always_inline void open_frame(struct xdp_md *ctx, struct frame *f)
 {
 	f->data = (void *)(long)ctx->data;
 	f->end = (void *)(long)ctx->data_end;
-	f->length = bpf_xdp_get_buff_len(ctx);
 }
 
 /* Whatever parse_plain leaves. */
-static __always_inline enum outcome read_general(struct xdp_md *ctx, const struct frame *f,
+static __always_inline enum outcome read_general(struct xdp_md *ctx, struct frame *f,
 						 struct packet *p)
 {
 	/* One of its own, so that the other may live in registers. */
 	struct packet walked = {};
 	struct position at = {};
-	enum outcome outcome = parse(f, &walked, &at);
+	enum outcome outcome;
 
+	f->length = bpf_xdp_get_buff_len(ctx);
+	outcome = parse(f, &walked, &at);
 	if (outcome != OUTCOME_TCP)
 		outcome = parse_inside(ctx, f, &walked, &at, outcome);
 	*p = walked;
 	return outcome;
 }
 
-/* From a frame to the fields of its segment; p is zero. */
-static __always_inline enum outcome read_segment(struct xdp_md *ctx, const struct frame *f,
+/* From a frame to its length, and to the fields of its segment; p is zero. */
+static __always_inline enum outcome read_segment(struct xdp_md *ctx, struct frame *f,
 						 struct packet *p)
 {
 	if (parse_plain(f, p))

@@ -133,7 +133,7 @@ int cost_parse(struct xdp_md *ctx)
 		return XDP_ABORTED;
 	sink = packet.src.half[0] ^ packet.src.half[1] ^ packet.dst.half[0] ^ packet.dst.half[1] ^
 	       packet.src_port ^ packet.dst_port ^ packet.seq ^ packet.ack ^ packet.octets ^
-	       packet.payload ^ packet.tcp_flags;
+	       packet.payload ^ packet.tcp_flags ^ frame.length;
 	return XDP_DROP;
 }
 
