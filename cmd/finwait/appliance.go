@@ -44,6 +44,7 @@ type applianceConfig struct {
 	timeouts flowtable.Timeouts
 	listener net.Listener
 	records  io.Writer         // takes every record as NDJSON; nil for nothing that does
+	sinks    []export.Branch   // take every record besides
 	patience time.Duration     // how long the end waits for sinks to take the last records
 	report   func(line string) // what the operator should know, when it happens
 }
@@ -116,6 +117,7 @@ func (a *appliance) build() (err error) {
 	if a.config.records != nil {
 		branches = append(branches, export.Branch{Name: "records", Sink: export.NewNDJSON(a.config.records, a.names)})
 	}
+	branches = append(branches, a.config.sinks...)
 	a.fanout = export.NewFanout(func(name string, err error) {
 		a.config.report(fmt.Sprintf("warning: %s does not take records: %v", name, err))
 	}, branches...)
