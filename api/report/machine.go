@@ -44,6 +44,14 @@ func ThisMachine() Machine {
 	return m
 }
 
+// memory is for a reader, to the precision that does not depend on the kernel.
+func (m *Machine) memory() string {
+	if m.Memory == 0 {
+		return ""
+	}
+	return strconv.FormatFloat(float64(m.Memory)/(1<<30), 'f', 1, 64) + " GiB"
+}
+
 // MemoryAvailable is how much a new process could take without swapping
 // (MemAvailable of /proc/meminfo), in octets; 0 where it is not known.
 func MemoryAvailable() uint64 {

@@ -76,9 +76,7 @@ func (m *Machine) facts() []fact {
 	}
 	add("CPU", m.CPU)
 	add("Cores", fmt.Sprint(m.Cores))
-	if m.Memory > 0 {
-		add("Memory", fmt.Sprintf("%.1f GiB", float64(m.Memory)/(1<<30)))
-	}
+	add("Memory", m.memory())
 	add("Huge pages", m.HugePages)
 	add("Kernel", m.Kernel)
 	add("System", m.OS+"/"+m.Arch)

@@ -37,8 +37,19 @@ beside other times of the same run: compare the ratios.`,
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand()
+	cmd.AddCommand(
+		newBenchLiveCommand(),
+		newBenchTableCommand(),
+	)
 	return cmd
+}
+
+// noArguments is cobra.NoArgs with finwait's words.
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usageError{fmt.Errorf("argument %q is not understood; see '%s --help'", args[0], cmd.CommandPath())}
+	}
+	return nil
 }
 
 // benchOptions are those of every benchmark.
