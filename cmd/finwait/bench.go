@@ -39,6 +39,7 @@ beside other times of the same run: compare the ratios.`,
 	}
 	cmd.AddCommand(
 		newBenchLiveCommand(),
+		newBenchReplayCommand(),
 		newBenchTableCommand(),
 	)
 	return cmd
@@ -59,10 +60,11 @@ type benchOptions struct {
 	count  int
 }
 
+// addFlags takes a count that is set for the default of --count.
 func (o *benchOptions) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.format, "format", "bench", "results on standard output: bench, as benchstat reads them, or json")
 	flags.StringVar(&o.report, "report", "", "directory to write a web page with charts to; new, empty, or with an earlier report")
-	flags.IntVar(&o.count, "count", 1, "how often to repeat the whole measurement, for benchstat")
+	flags.IntVar(&o.count, "count", max(o.count, 1), "how often to repeat the whole measurement, for benchstat")
 }
 
 func (o *benchOptions) validate() error {
