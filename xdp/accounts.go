@@ -136,6 +136,11 @@ func openAccounts(maxFlows uint32) (*Accounts, error) {
 	return a, nil
 }
 
+// shared are the maps that all programs of the tap have in common.
+func (a *Accounts) shared() map[string]*ebpf.Map {
+	return map[string]*ebpf.Map{bpf.TapMapFlowsIpv4: a.ipv4, bpf.TapMapFlowsIpv6: a.ipv6}
+}
+
 // Peek reads the counters of keys, at most 64 of them, and leaves the entries.
 // counters[i] belongs to keys[i] and is zero where there is no entry.
 func (a *Accounts) Peek(keys []segment.Key, counters []segment.Counters) error {

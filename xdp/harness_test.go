@@ -83,7 +83,8 @@ func captures(tb testing.TB) []string {
 // runner feeds frames to the tap program by BPF_PROG_RUN.
 type runner struct {
 	tb       testing.TB
-	accounts *Accounts
+	accounts *Accounts     // nil by sequence
+	awaited  *awaitedNotes // nil otherwise
 	program  *program
 	out      []byte
 	last     programCounts
@@ -100,15 +101,13 @@ func newRunner(tb testing.TB, maxFlows uint32, opts programOptions) *runner {
 	tb.Helper()
 	newNamespace(tb)
 	opts.queues = 1
-	accounts, err := openAccounts(maxFlows)
+	r := &runner{tb: tb, out: make([]byte, 1<<17)}
+	shared := r.open(maxFlows, &opts)
+	p, err := loadProgram(shared, opts)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	tb.Cleanup(func() { _ = accounts.close() })
-	p, err := loadProgram(accounts, opts)
-	if err != nil {
-		tb.Fatal(err)
-	}
+	r.program = p
 	tb.Cleanup(func() { _ = p.close() })
 	// BPF_PROG_RUN lets frames arrive at queue 0 of lo.
 	s, err := openSocket(1, 0, 64)
@@ -119,7 +118,28 @@ func newRunner(tb testing.TB, maxFlows uint32, opts programOptions) *runner {
 	if err := p.Sockets.Put(uint32(0), uint32(s.fd)); err != nil {
 		tb.Fatal(err)
 	}
-	return &runner{tb: tb, accounts: accounts, program: p, out: make([]byte, 1<<17)}
+	return r
+}
+
+// open makes the maps that a tap's programs share.
+func (r *runner) open(maxFlows uint32, opts *programOptions) map[string]*ebpf.Map {
+	r.tb.Helper()
+	if opts.sequence {
+		awaited, err := openAwaited()
+		if err != nil {
+			r.tb.Fatal(err)
+		}
+		r.tb.Cleanup(func() { _ = awaited.close() })
+		r.awaited, opts.secret = awaited, awaited.secret
+		return awaited.shared()
+	}
+	accounts, err := openAccounts(maxFlows)
+	if err != nil {
+		r.tb.Fatal(err)
+	}
+	r.tb.Cleanup(func() { _ = accounts.close() })
+	r.accounts = accounts
+	return accounts.shared()
 }
 
 func (r *runner) run(frame []byte) verdict {

@@ -26,7 +26,8 @@ func (c Count) Loss() bool {
 	case StageSocket:
 		return c.Reason != "fill_ring_empty" // why a segment is in rx_dropped
 	case StageProgram:
-		return c.Reason == "flow_table_full" || c.Reason == "describe_error" || c.Reason == "no_socket"
+		return c.Reason == "flow_table_full" || c.Reason == "describe_error" || c.Reason == "no_socket" ||
+			c.Reason == "fin_acks_forgotten"
 	case StageFlowTable:
 		return c.Reason == "orphaned"
 	default:

@@ -23,7 +23,7 @@ const (
 	// Some drivers count there also what a socket could not take.
 	StageNIC = "nic"
 	// StageProgram: every frame that reached the program. "frames" is the sum
-	// of the others but "octets".
+	// of the others but "octets" and what was forgotten.
 	StageProgram = "program"
 	// StageSocket: the kernel's counters of a queue's socket (XDP_STATISTICS),
 	// of segments that the program had passed.
@@ -40,6 +40,9 @@ var endNames = [...]string{"counted", "not_ip", "not_tcp", "fragment", "undecoda
 type programCounts struct {
 	Octets uint64
 	Ends   [len(endNames)]uint64
+	// By sequence alone, of no frame's end.
+	FinAcksForgotten       uint64
+	SynAckAnswersForgotten uint64
 	// The program's clock: no counters.
 	TickJiffies uint64
 	TickAt      int64
@@ -63,6 +66,8 @@ func (p *program) counts() (programCounts, error) {
 	var sum programCounts
 	for _, c := range perCPU {
 		sum.Octets += c.Octets
+		sum.FinAcksForgotten += c.FinAcksForgotten
+		sum.SynAckAnswersForgotten += c.SynAckAnswersForgotten
 		for i, n := range c.Ends {
 			sum.Ends[i] += n
 		}
@@ -110,6 +115,10 @@ func (p *port) ledger(handle *netlink.Handle) []Count {
 		add(StageProgram, "octets", sum.Octets)
 		for i, value := range sum.Ends {
 			add(StageProgram, endNames[i], value)
+		}
+		if p.program.sequence {
+			add(StageProgram, "fin_acks_forgotten", sum.FinAcksForgotten)
+			add(StageProgram, "syn_ack_answers_forgotten", sum.SynAckAnswersForgotten)
 		}
 	}
 	return counts

@@ -11,49 +11,58 @@ import (
 )
 
 // program is the tap program of one interface, with its own ledger and its own
-// map of sockets. All programs of a Tap count into one flow table.
+// map of sockets. All programs of a Tap share a flow table, or by sequence the
+// notes of awaited acknowledgements.
 type program struct {
-	Tap     *ebpf.Program `ebpf:"finwait_tap"`
+	Tap     *ebpf.Program `ebpf:"finwait_tap"` // or finwait_sequence
 	Sockets *ebpf.Map     `ebpf:"sockets"`
 	Counts  *ebpf.Map     `ebpf:"ledger"`
+
+	sequence bool
 }
 
 // programOptions are fixed when the program is loaded.
 type programOptions struct {
 	queues      int
 	controlOnly bool
-	crossing    bool // both directions of a flow may arrive on two queues
-	describeAll bool // pass every TCP segment; for tests
+	crossing    bool   // both directions of a flow may arrive on two queues
+	sequence    bool   // account by sequence, without a flow table
+	describeAll bool   // pass every TCP segment; for tests
+	secret      uint64 // of the notes of awaited acknowledgements
 }
 
-func loadProgram(accounts *Accounts, opts programOptions) (*program, error) {
+// loadProgram loads the program that the options ask for, with the maps that
+// it shares with others, by name.
+func loadProgram(shared map[string]*ebpf.Map, opts programOptions) (*program, error) {
 	spec, err := bpf.LoadTap()
 	if err != nil {
 		return nil, fmt.Errorf("read the tap program: %w", err)
 	}
-	replacements := map[string]*ebpf.Map{bpf.TapMapFlowsIpv4: accounts.ipv4, bpf.TapMapFlowsIpv6: accounts.ipv6}
-	for name, m := range replacements {
+	for name, m := range shared {
 		spec.Maps[name].MaxEntries = m.MaxEntries()
 	}
 	spec.Maps[bpf.TapMapSockets].MaxEntries = uint32(max(opts.queues, 1))
-	for name, on := range map[string]bool{
-		bpf.TapVarControlOnly: opts.controlOnly,
-		bpf.TapVarCrossing:    opts.crossing,
-		bpf.TapVarDescribeAll: opts.describeAll,
-	} {
-		var value uint8
+	flag := func(on bool) uint8 {
 		if on {
-			value = 1
+			return 1
 		}
+		return 0
+	}
+	for name, value := range map[string]any{
+		bpf.TapVarControlOnly:   flag(opts.controlOnly),
+		bpf.TapVarCrossing:      flag(opts.crossing),
+		bpf.TapVarDescribeAll:   flag(opts.describeAll),
+		bpf.TapVarAwaitedSecret: opts.secret,
+	} {
 		if err := spec.Variables[name].Set(value); err != nil {
 			return nil, fmt.Errorf("set %q of the tap program: %w", name, err)
 		}
 	}
-	p := new(program)
-	err = spec.LoadAndAssign(p, &ebpf.CollectionOptions{
-		MapReplacements: replacements,
-	})
-	if err != nil {
+	if opts.sequence {
+		spec.Programs[bpf.TapProgFinwaitTap] = spec.Programs[bpf.TapProgFinwaitSequence]
+	}
+	p := &program{sequence: opts.sequence}
+	if err := spec.LoadAndAssign(p, &ebpf.CollectionOptions{MapReplacements: shared}); err != nil {
 		return nil, loadError("the tap program", err)
 	}
 	return p, nil

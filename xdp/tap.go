@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
 )
 
@@ -27,9 +28,14 @@ const (
 type Config struct {
 	// Interfaces are names in the calling thread's network namespace.
 	Interfaces []string
-	// MaxFlows is the number of entries of the flow table, of ~230 octets
-	// each, reserved at once; 0 for DefaultMaxFlows.
+	// MaxFlows is the number of entries of the flow table for IPv4, of ~210
+	// octets each, reserved at once, and of as many for IPv6, of ~230 octets
+	// each, taken when they are made; 0 for DefaultMaxFlows.
 	MaxFlows uint32
+	// Sequence accounts by sequence numbers: without a flow table, so that
+	// segments carry no counters. Those that acknowledge a FIN or a SYN-ACK
+	// are passed as ever.
+	Sequence bool
 	// ControlOnly passes SYN, FIN and RST alone: no plain ACK, whether it
 	// opens a flow or acknowledges a FIN.
 	ControlOnly bool
@@ -49,7 +55,8 @@ type Config struct {
 // Tap receives what arrives at its interfaces. It consumes every frame.
 type Tap struct {
 	config   Config
-	accounts *Accounts
+	accounts *Accounts     // nil by sequence
+	awaited  *awaitedNotes // nil otherwise
 	handle   *netlink.Handle
 	ethtool  *ethtool
 	ports    []*port
@@ -126,7 +133,12 @@ func (t *Tap) open() error {
 		}
 		nics = append(nics, nic)
 	}
-	if t.accounts, err = openAccounts(t.config.MaxFlows); err != nil {
+	if t.config.Sequence {
+		t.awaited, err = openAwaited()
+	} else {
+		t.accounts, err = openAccounts(t.config.MaxFlows)
+	}
+	if err != nil {
 		return err
 	}
 	for _, nic := range nics {
@@ -147,13 +159,20 @@ func (t *Tap) openPort(p *port) error {
 	if err != nil {
 		return err
 	}
-	p.program, err = loadProgram(t.accounts, programOptions{
+	options := programOptions{
 		queues:      p.nic.queues,
 		controlOnly: t.config.ControlOnly,
 		crossing:    len(t.config.Interfaces) > 1 || p.nic.queues > 1 && !p.nic.symmetric,
+		sequence:    t.config.Sequence,
 		describeAll: t.config.describeAll,
-	})
-	if err != nil {
+	}
+	var shared map[string]*ebpf.Map
+	if t.config.Sequence {
+		shared, options.secret = t.awaited.shared(), t.awaited.secret
+	} else {
+		shared = t.accounts.shared()
+	}
+	if p.program, err = loadProgram(shared, options); err != nil {
 		return err
 	}
 	for index := range p.nic.queues {
@@ -179,7 +198,8 @@ func (t *Tap) openPort(p *port) error {
 // Queues are the receive queues of all interfaces, in the order of their IDs.
 func (t *Tap) Queues() []*Queue { return t.queues }
 
-// Accounts is the flow table of all interfaces.
+// Accounts is the flow table of all interfaces; nil where it accounts by
+// sequence.
 func (t *Tap) Accounts() *Accounts { return t.accounts }
 
 // InterfaceName is the name of an interface of this Tap by its index, empty
@@ -198,6 +218,9 @@ func (t *Tap) Facts() []string { return t.facts }
 // the whole table: a thing for every few minutes, and for an olderThan above
 // every idle timeout.
 func (t *Tap) Orphans(olderThan time.Duration) (int, error) {
+	if t.accounts == nil {
+		return 0, nil
+	}
 	deleted, err := t.accounts.orphans(olderThan)
 	t.orphaned.Add(uint64(deleted))
 	return deleted, err
@@ -214,6 +237,9 @@ func (t *Tap) Close() error {
 		}
 		if t.accounts != nil {
 			errs = append(errs, t.accounts.close())
+		}
+		if t.awaited != nil {
+			errs = append(errs, t.awaited.close())
 		}
 		if t.ethtool != nil {
 			errs = append(errs, t.ethtool.close())
@@ -257,17 +283,30 @@ func (t *Tap) report() {
 			t.warnings = append(t.warnings, p.attachment.warning)
 		}
 	}
-	kernel := memory(t.accounts.ipv4) + memory(t.accounts.ipv6)
-	for _, p := range t.ports {
-		kernel += memory(p.program.Sockets) + memory(p.program.Counts)
-	}
+	t.facts = append(t.facts, t.accountingFact())
 	umem := len(t.queues) * 2 * t.config.RingSize * frameSize
 	t.facts = append(t.facts,
-		fmt.Sprintf("flow table: %d entries, %.1f MiB reserved in the kernel", t.config.MaxFlows, mebibytes(kernel)),
 		fmt.Sprintf("sockets: %d of %d segments each, %.1f MiB reserved", len(t.queues), t.config.RingSize, mebibytes(uint64(umem))))
 	if t.config.ControlOnly {
 		t.facts = append(t.facts, "control segments only: SYN, FIN and RST are passed, the last acknowledgement is not seen")
 	}
+}
+
+// accountingFact says how octets are accounted, and what the kernel has
+// reserved for it.
+func (t *Tap) accountingFact() string {
+	var kernel uint64
+	for _, p := range t.ports {
+		kernel += memory(p.program.Sockets) + memory(p.program.Counts)
+	}
+	if t.config.Sequence {
+		kernel += memory(t.awaited.notes) + memory(t.awaited.tags)
+		return fmt.Sprintf("accounting by sequence: no flow table, %d awaited acknowledgements, %.1f MiB reserved in the kernel",
+			t.awaited.capacity(), mebibytes(kernel))
+	}
+	kernel += memory(t.accounts.ipv4) + memory(t.accounts.ipv6)
+	return fmt.Sprintf("flow table: %d entries for IPv4, %.1f MiB reserved in the kernel; up to %d for IPv6",
+		t.config.MaxFlows, mebibytes(kernel), t.config.MaxFlows)
 }
 
 func mebibytes(octets uint64) float64 { return float64(octets) / (1 << 20) }

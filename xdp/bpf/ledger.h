@@ -34,6 +34,9 @@ struct ledger {
 	 */
 	__u64 octets;
 	__u64 ends[ENDS];
+	/* By sequence: notes that made room before their answer came, see awaited.h. */
+	__u64 fin_acks_forgotten;
+	__u64 syn_ack_answers_forgotten;
 	/* The clock of this CPU, see tick(). */
 	__u64 tick_jiffies;
 	__s64 tick_at; /* ns, CLOCK_MONOTONIC */

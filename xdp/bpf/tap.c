@@ -4,12 +4,13 @@
 /*
  * The tap: counts every TCP segment that arrives, hands the control segments
  * to the socket of their receive queue, described by a struct segment, and
- * drops everything.
+ * drops everything. finwait_tap counts by flow, finwait_sequence all together.
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
 #include "accounts.h"
+#include "awaited.h"
 #include "describe.h"
 #include "flows.h"
 #include "ledger.h"
@@ -194,6 +195,87 @@ int finwait_tap(struct xdp_md *ctx)
 	return follow(ctx, l, &packet, &key, &standing);
 }
 
+/* Notes the answer that a SYN-ACK or a FIN will have. */
+static __always_inline void await(struct ledger *l, struct packet *p, __s64 now)
+{
+	int forgotten = AWAITED_NOTHING;
+
+	if (control_only || (p->tcp_flags & TCP_RST))
+		return;
+	if (p->tcp_flags & TCP_FIN)
+		forgotten = await_answer(p, p->seq + p->payload + 1, AWAITED_FIN, now);
+	else if ((p->tcp_flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK))
+		forgotten = await_answer(p, p->seq + 1, AWAITED_SYN_ACK, now);
+	if (forgotten == AWAITED_FIN)
+		l->fin_acks_forgotten++;
+	else if (forgotten == AWAITED_SYN_ACK)
+		l->syn_ack_answers_forgotten++;
+}
+
+/* Tells whether a segment acknowledges what a SYN-ACK or a FIN waits for. */
+static __always_inline int is_answer(struct packet *p)
+{
+	__u64 hash = awaited_hash(p);
+
+	return (p->tcp_flags & TCP_ACK) && !(p->tcp_flags & (TCP_RST | TCP_SYN)) &&
+	       may_be_awaited(hash) && answer_awaited(p, hash);
+}
+
+/* A plain data segment that nobody waits for: what nearly all segments are. */
+static __always_inline int is_plain_data(struct frame *f)
+{
+	struct packet p = {};
+
+	return parse_plain(f, &p) && !(p.tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST)) &&
+	       !may_be_awaited(awaited_hash(&p)) && !describe_all;
+}
+
+static __always_inline int follow_sequence(struct xdp_md *ctx, struct ledger *l,
+					   struct frame *frame)
+{
+	struct standing standing = {};
+	struct packet packet = {};
+	enum outcome outcome;
+	int wanted;
+
+	outcome = read_segment(ctx, frame, &packet);
+	standing.wire_length = frame->length;
+	l->octets += frame->length;
+	if (outcome != OUTCOME_TCP)
+		return finish_frame(l, (enum end)outcome, XDP_DROP);
+
+	wanted = is_answer(&packet) && !control_only;
+	if (packet.tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST))
+		wanted = 1;
+	if (!wanted && !describe_all)
+		return finish_frame(l, END_COUNTED, XDP_DROP);
+	standing.now = bpf_ktime_get_ns();
+	await(l, &packet, standing.now);
+	return pass(ctx, l, &packet, &standing);
+}
+
+/*
+ * The tap that accounts by sequence: it has no flow table, and passes the control
+ * segments and what answers them, without counters.
+ */
+SEC("xdp.frags")
+int finwait_sequence(struct xdp_md *ctx)
+{
+	struct frame frame;
+	struct ledger *l;
+	__u32 zero = 0;
+
+	l = bpf_map_lookup_elem(&ledger, &zero);
+	if (!l)
+		return XDP_DROP;
+	open_frame(ctx, &frame);
+	if (likely(is_plain_data(&frame))) {
+		l->octets += frame.length;
+		return finish_frame(l, END_COUNTED, XDP_DROP);
+	}
+	return follow_sequence(ctx, l, &frame);
+}
+
 /* The floor of every measurement: what a frame costs that nobody looks at. */
 SEC("xdp.frags")
 int finwait_idle(struct xdp_md *ctx)
@@ -244,6 +326,7 @@ struct vocabulary {
 	enum outcome outcome;
 	enum end end;
 	enum batch_mode batch_mode;
+	enum awaited_kind awaited_kind;
 };
 struct vocabulary *vocabulary __attribute__((unused));
 

@@ -16,19 +16,23 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	TapMapBatches      = "batches"
-	TapMapFlowsIpv4    = "flows_ipv4"
-	TapMapFlowsIpv6    = "flows_ipv6"
-	TapMapLedger       = "ledger"
-	TapMapScratch      = "scratch"
-	TapMapSockets      = "sockets"
-	TapProgFinwaitIdle = "finwait_idle"
-	TapProgFinwaitTap  = "finwait_tap"
-	TapProgFinwaitWalk = "finwait_walk"
-	TapVarControlOnly  = "control_only"
-	TapVarCrossing     = "crossing"
-	TapVarDescribeAll  = "describe_all"
-	TapVarVocabulary   = "vocabulary"
+	TapMapAwaited          = "awaited"
+	TapMapBatches          = "batches"
+	TapMapFlowsIpv4        = "flows_ipv4"
+	TapMapFlowsIpv6        = "flows_ipv6"
+	TapMapLedger           = "ledger"
+	TapMapScratch          = "scratch"
+	TapMapSockets          = "sockets"
+	TapProgFinwaitIdle     = "finwait_idle"
+	TapProgFinwaitSequence = "finwait_sequence"
+	TapProgFinwaitTap      = "finwait_tap"
+	TapProgFinwaitWalk     = "finwait_walk"
+	TapVarAwaitedSecret    = "awaited_secret"
+	TapVarAwaitedTags      = "awaited_tags"
+	TapVarControlOnly      = "control_only"
+	TapVarCrossing         = "crossing"
+	TapVarDescribeAll      = "describe_all"
+	TapVarVocabulary       = "vocabulary"
 )
 
 // LoadTap returns the embedded CollectionSpec for Tap.
@@ -73,15 +77,17 @@ type TapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type TapProgramSpecs struct {
-	FinwaitIdle *ebpf.ProgramSpec `ebpf:"finwait_idle"`
-	FinwaitTap  *ebpf.ProgramSpec `ebpf:"finwait_tap"`
-	FinwaitWalk *ebpf.ProgramSpec `ebpf:"finwait_walk"`
+	FinwaitIdle     *ebpf.ProgramSpec `ebpf:"finwait_idle"`
+	FinwaitSequence *ebpf.ProgramSpec `ebpf:"finwait_sequence"`
+	FinwaitTap      *ebpf.ProgramSpec `ebpf:"finwait_tap"`
+	FinwaitWalk     *ebpf.ProgramSpec `ebpf:"finwait_walk"`
 }
 
 // TapMapSpecs contains maps before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type TapMapSpecs struct {
+	Awaited   *ebpf.MapSpec `ebpf:"awaited"`
 	Batches   *ebpf.MapSpec `ebpf:"batches"`
 	FlowsIpv4 *ebpf.MapSpec `ebpf:"flows_ipv4"`
 	FlowsIpv6 *ebpf.MapSpec `ebpf:"flows_ipv6"`
@@ -94,10 +100,12 @@ type TapMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type TapVariableSpecs struct {
-	ControlOnly *ebpf.VariableSpec `ebpf:"control_only"`
-	Crossing    *ebpf.VariableSpec `ebpf:"crossing"`
-	DescribeAll *ebpf.VariableSpec `ebpf:"describe_all"`
-	Vocabulary  *ebpf.VariableSpec `ebpf:"vocabulary"`
+	AwaitedSecret *ebpf.VariableSpec `ebpf:"awaited_secret"`
+	AwaitedTags   *ebpf.VariableSpec `ebpf:"awaited_tags"`
+	ControlOnly   *ebpf.VariableSpec `ebpf:"control_only"`
+	Crossing      *ebpf.VariableSpec `ebpf:"crossing"`
+	DescribeAll   *ebpf.VariableSpec `ebpf:"describe_all"`
+	Vocabulary    *ebpf.VariableSpec `ebpf:"vocabulary"`
 }
 
 // TapObjects contains all objects after they have been loaded into the kernel.
@@ -120,6 +128,7 @@ func (o *TapObjects) Close() error {
 //
 // It can be passed to LoadTapObjects or ebpf.CollectionSpec.LoadAndAssign.
 type TapMaps struct {
+	Awaited   *ebpf.Map `ebpf:"awaited"`
 	Batches   *ebpf.Map `ebpf:"batches"`
 	FlowsIpv4 *ebpf.Map `ebpf:"flows_ipv4"`
 	FlowsIpv6 *ebpf.Map `ebpf:"flows_ipv6"`
@@ -130,6 +139,7 @@ type TapMaps struct {
 
 func (m *TapMaps) Close() error {
 	return _TapClose(
+		m.Awaited,
 		m.Batches,
 		m.FlowsIpv4,
 		m.FlowsIpv6,
@@ -143,24 +153,28 @@ func (m *TapMaps) Close() error {
 //
 // It can be passed to LoadTapObjects or ebpf.CollectionSpec.LoadAndAssign.
 type TapVariables struct {
-	ControlOnly *ebpf.Variable `ebpf:"control_only"`
-	Crossing    *ebpf.Variable `ebpf:"crossing"`
-	DescribeAll *ebpf.Variable `ebpf:"describe_all"`
-	Vocabulary  *ebpf.Variable `ebpf:"vocabulary"`
+	AwaitedSecret *ebpf.Variable `ebpf:"awaited_secret"`
+	AwaitedTags   *ebpf.Variable `ebpf:"awaited_tags"`
+	ControlOnly   *ebpf.Variable `ebpf:"control_only"`
+	Crossing      *ebpf.Variable `ebpf:"crossing"`
+	DescribeAll   *ebpf.Variable `ebpf:"describe_all"`
+	Vocabulary    *ebpf.Variable `ebpf:"vocabulary"`
 }
 
 // TapPrograms contains all programs after they have been loaded into the kernel.
 //
 // It can be passed to LoadTapObjects or ebpf.CollectionSpec.LoadAndAssign.
 type TapPrograms struct {
-	FinwaitIdle *ebpf.Program `ebpf:"finwait_idle"`
-	FinwaitTap  *ebpf.Program `ebpf:"finwait_tap"`
-	FinwaitWalk *ebpf.Program `ebpf:"finwait_walk"`
+	FinwaitIdle     *ebpf.Program `ebpf:"finwait_idle"`
+	FinwaitSequence *ebpf.Program `ebpf:"finwait_sequence"`
+	FinwaitTap      *ebpf.Program `ebpf:"finwait_tap"`
+	FinwaitWalk     *ebpf.Program `ebpf:"finwait_walk"`
 }
 
 func (p *TapPrograms) Close() error {
 	return _TapClose(
 		p.FinwaitIdle,
+		p.FinwaitSequence,
 		p.FinwaitTap,
 		p.FinwaitWalk,
 	)

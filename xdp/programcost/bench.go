@@ -17,15 +17,16 @@ type Program int
 
 // The programs, from the least to the most.
 const (
-	Empty   Program = iota // drops
-	Parse                  // the tap's own way through the headers
-	Minimal                // plain IPv4 and TCP, one look-up of the 5-tuple, two additions
-	Counted                // the tap as it is shipped
+	Empty    Program = iota // drops
+	Parse                   // the tap's own way through the headers
+	Sequence                // the tap that accounts by sequence, as it is shipped
+	Minimal                 // plain IPv4 and TCP, one look-up of the 5-tuple, two additions
+	Counted                 // the tap that counts, as it is shipped
 	programs
 )
 
 func (p Program) String() string {
-	return [...]string{"empty", "parse", "minimal", "counted"}[p]
+	return [...]string{"empty", "parse", "sequence", "minimal", "counted"}[p]
 }
 
 // Programs lists all.
@@ -122,15 +123,16 @@ func (b *bench) loadTap(flows int) error {
 	}
 	spec.Maps[bpf.TapMapFlowsIpv4].MaxEntries = uint32(flows)
 	var objects struct {
-		Idle  *ebpf.Program `ebpf:"finwait_idle"`
-		Tap   *ebpf.Program `ebpf:"finwait_tap"`
-		Flows *ebpf.Map     `ebpf:"flows_ipv4"`
+		Idle     *ebpf.Program `ebpf:"finwait_idle"`
+		Tap      *ebpf.Program `ebpf:"finwait_tap"`
+		Sequence *ebpf.Program `ebpf:"finwait_sequence"`
+		Flows    *ebpf.Map     `ebpf:"flows_ipv4"`
 	}
 	if err := spec.LoadAndAssign(&objects, nil); err != nil {
 		return fmt.Errorf("load the tap program, with %d flows: %w", flows, err)
 	}
-	b.programs[Empty], b.programs[Counted] = objects.Idle, objects.Tap
-	b.closers = append(b.closers, objects.Idle.Close, objects.Tap.Close, objects.Flows.Close)
+	b.programs[Empty], b.programs[Counted], b.programs[Sequence] = objects.Idle, objects.Tap, objects.Sequence
+	b.closers = append(b.closers, objects.Idle.Close, objects.Tap.Close, objects.Sequence.Close, objects.Flows.Close)
 	// Flows that have counted: the segments that follow are plain data.
 	direction := segment.Direction{
 		Packets: 1, FirstAt: 1, LastAt: 1,
