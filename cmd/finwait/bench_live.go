@@ -45,6 +45,7 @@ type liveOptions struct {
 	trial       time.Duration
 	least, most float64 // frames a second, of the search
 	resolution  float64
+	pulse       time.Duration
 	transmit    string
 	receive     string
 	force       bool
@@ -119,6 +120,7 @@ func (o *liveOptions) addFlags(cmd *cobra.Command, f *liveFlags) {
 	flags.Uint32Var(&o.seed, "seed", 1, "changes addresses, ports and sequence numbers")
 	flags.StringVar(&f.rate, "rate", "search", "frames a second: search, full, or a number for one trial at that rate")
 	flags.DurationVar(&o.trial, "trial", 5*time.Second, "duration of one trial (RFC 2544 section 24 has 60 s)")
+	flags.DurationVar(&o.pulse, "pulse", time.Millisecond, "how often to send what a rate has fallen due; longer costs the generator less and comes in larger bursts")
 	flags.Float64Var(&o.least, "least", 10_000, "lowest rate of the search, frames a second")
 	flags.Float64Var(&o.most, "most", math.MaxFloat64, "highest rate of the search, frames a second")
 	flags.StringVar(&f.resolution, "resolution", "2%", "how near to each other a rate with loss and one without must be")
@@ -143,6 +145,8 @@ func (o *liveOptions) complete(f *liveFlags) error {
 		return fmt.Errorf("--trial %v: choose 100ms to 1h", o.trial)
 	case !(o.least >= 1) || !(o.most >= o.least):
 		return fmt.Errorf("--least %g and --most %g: both are frames a second, at least 1, and the first is not above the second", o.least, o.most)
+	case o.pulse < 100*time.Microsecond || o.pulse > 100*time.Millisecond:
+		return fmt.Errorf("--pulse %v: choose 100µs to 100ms", o.pulse)
 	case o.resolution < 0.001 || o.resolution > 0.5:
 		return fmt.Errorf("--resolution %s: choose 0.1%% to 50%%", f.resolution)
 	case (o.transmit == "") != (o.receive == ""):
@@ -233,7 +237,7 @@ func parseNumber(text string) (float64, error) {
 func (o *liveOptions) generatorConfig() generator.Config {
 	return generator.Config{
 		Window: o.connections, DataSegments: o.dataSegments, FrameLength: o.frame, IPv6: o.ipv6,
-		Closer: o.closer, Seed: o.seed, CPU: o.cpu,
+		Closer: o.closer, Seed: o.seed, Pulse: o.pulse, CPU: o.cpu,
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"time"
 )
 
 // Lengths in octets.
@@ -19,6 +20,9 @@ const (
 	// own data (xdp_test_run_setup in net/bpf/test_run.c).
 	MaxFrame = 3000
 )
+
+// longestPulse is the most for which frames may be held back.
+const longestPulse = 100 * time.Millisecond
 
 const (
 	// MaxWindow bounds the window to what one mapping of slots may take.
@@ -61,6 +65,10 @@ type Config struct {
 	FrameLength int
 	IPv6        bool
 	Closer      Closer
+	// Pulse is how often a run that keeps to a rate sends what is due; 0 for a
+	// millisecond. Every time costs a system call that makes its pages anew, a
+	// tenth of a millisecond and more.
+	Pulse time.Duration
 	// Seed changes tuples and sequence numbers.
 	Seed uint32
 	// Connections is after how many none is opened any more; 0 for
@@ -105,6 +113,9 @@ func (c *Config) complete() error {
 	if c.FrameLength == 0 {
 		c.FrameLength = least
 	}
+	if c.Pulse == 0 {
+		c.Pulse = time.Millisecond
+	}
 	if c.Connections == 0 {
 		c.Connections = MaxConnections
 	}
@@ -122,6 +133,8 @@ func (c *Config) complete() error {
 		return fmt.Errorf("%d data segments for each connection: choose 0 to %d", c.DataSegments, math.MaxInt32)
 	case c.FrameLength < least || c.FrameLength > MaxFrame:
 		return fmt.Errorf("frames of %d octets: choose %d to %d", c.FrameLength, least, MaxFrame)
+	case c.Pulse < 0 || c.Pulse > longestPulse:
+		return fmt.Errorf("a pulse of %v: choose up to %v", c.Pulse, longestPulse)
 	case len(c.Destination) != 6:
 		return fmt.Errorf("destination address %q: an Ethernet address of 6 octets is needed", c.Destination)
 	case c.Closer > ClosedInTurn:

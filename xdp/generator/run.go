@@ -23,15 +23,14 @@ const (
 	// batch is how many frames the kernel makes before it hands them on: a veth's
 	// ring has room for 256, and its other end takes 64 at a time.
 	batch = 64
-	// pulse is how often a paced run sends. Every system call makes its pages
-	// anew, so that a much shorter one would cost more than the frames.
-	pulse = time.Millisecond
+	// longestRest is after which a run looks whether it is to stop.
+	longestRest = 10 * time.Millisecond
 	// stride is the frames of one system call at full rate: short enough to be
 	// stopped soon.
 	stride = 1 << 14
-	// catchUp bounds how far a paced run falls behind before it gives up what it
-	// did not send, rather than send it all at once.
-	catchUp = 8 * pulse
+	// catchUp is how many pulses a paced run may fall behind before it gives up
+	// what it did not send, rather than send it all at once.
+	catchUp = 8
 	// stuckTurns is after how many turns of all slots without a frame a run ends.
 	stuckTurns = 4
 )
@@ -54,7 +53,7 @@ func (g *Generator) Fill(ctx context.Context, rate float64) (Run, error) {
 	if c := g.Counts(); c.Made != 0 {
 		return Run{}, errors.New("the generator's window is filled already")
 	}
-	return g.run(ctx, "fill", pace{mode: modeFill, rate: rate}, func(c *Counts, _ time.Duration) bool { return c.Made+c.Failed >= want })
+	return g.run(ctx, "fill", g.pace(modeFill, rate), func(c *Counts, _ time.Duration) bool { return c.Made+c.Failed >= want })
 }
 
 // Load sends on all connections for a while, and opens another wherever one
@@ -64,7 +63,7 @@ func (g *Generator) Load(ctx context.Context, rate float64, d time.Duration) (Ru
 	if c := g.Counts(); c.Kinds[HandshakeACK] < uint64(g.config.Window) {
 		return Run{}, fmt.Errorf("%d of %d connections are established: the window must be filled before it is loaded", c.Kinds[HandshakeACK], g.config.Window)
 	}
-	return g.run(ctx, "load", pace{mode: modeLoad, rate: rate}, func(c *Counts, took time.Duration) bool {
+	return g.run(ctx, "load", g.pace(modeLoad, rate), func(c *Counts, took time.Duration) bool {
 		return took >= d || c.Opened == c.Closed && c.Opened >= uint64(g.config.Connections)
 	})
 }
@@ -72,14 +71,17 @@ func (g *Generator) Load(ctx context.Context, rate float64, d time.Duration) (Ru
 // Drain closes all connections, at rate frames a second; 0 for as fast as
 // possible.
 func (g *Generator) Drain(ctx context.Context, rate float64) (Run, error) {
-	return g.run(ctx, "drain", pace{mode: modeDrain, rate: rate}, func(c *Counts, _ time.Duration) bool { return c.Opened == c.Closed })
+	return g.run(ctx, "drain", g.pace(modeDrain, rate), func(c *Counts, _ time.Duration) bool { return c.Opened == c.Closed })
 }
 
 // pace is what a run has to keep to.
 type pace struct {
-	mode uint32
-	rate float64
+	mode  uint32
+	rate  float64 // frames a second
+	pulse time.Duration
 }
+
+func (g *Generator) pace(mode uint32, rate float64) pace { return pace{mode, rate, g.config.Pulse} }
 
 // run does one piece of work on the generator's thread.
 func (g *Generator) run(ctx context.Context, what string, p pace, done func(*Counts, time.Duration) bool) (Run, error) {
@@ -120,7 +122,7 @@ func (g *Generator) work(ctx context.Context, p pace, done func(*Counts, time.Du
 		frames := uint64(stride)
 		if p.rate > 0 {
 			if due, last = p.owed(due, last); due < 1 {
-				rest(p.rate)
+				p.rest()
 				continue
 			}
 			frames = uint64(due)
@@ -137,7 +139,7 @@ func (g *Generator) work(ctx context.Context, p pace, done func(*Counts, time.Du
 			return r, errors.New("no frame could be made for all of its turns: the kernel does not let frames be cut to their length")
 		}
 		if p.rate > 0 && due < 1 {
-			rest(p.rate)
+			p.rest()
 		}
 	}
 }
@@ -162,12 +164,12 @@ func (g *Generator) progress(made uint64, idle int, turns uint32) (uint64, int, 
 func (p *pace) owed(due float64, last time.Time) (float64, time.Time) {
 	now := time.Now()
 	due += p.rate * now.Sub(last).Seconds()
-	return min(due, max(p.rate*catchUp.Seconds(), batch)), now
+	return min(due, max(p.rate*catchUp*p.pulse.Seconds(), batch)), now
 }
 
 // rest waits for the next pulse, or as long as a frame takes at a low rate.
-func rest(rate float64) {
-	d := max(pulse, min(time.Duration(float64(time.Second)/rate), 10*pulse))
+func (p *pace) rest() {
+	d := max(p.pulse, min(time.Duration(float64(time.Second)/p.rate), longestRest))
 	pause := unix.NsecToTimespec(d.Nanoseconds())
 	_ = unix.Nanosleep(&pause, nil) // a signal ends it early, and the next turn looks at the clock
 }
