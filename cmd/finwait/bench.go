@@ -39,6 +39,7 @@ beside other times of the same run: compare the ratios.`,
 	}
 	cmd.AddCommand(
 		newBenchLiveCommand(),
+		newBenchProgramCommand(),
 		newBenchReplayCommand(),
 		newBenchTableCommand(),
 	)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 
 	"github.com/finwait/finwait/flowtable/segment"
 	"github.com/finwait/finwait/xdp/bpf"
@@ -66,7 +67,7 @@ type tuple struct {
 }
 
 // count is struct count of cost.c.
-type count struct{ packets, octets uint64 }
+type count [2]uint64 // packets, octets
 
 func openBench(flows int) (*bench, error) {
 	b := &bench{frame: dataSegment()}
@@ -104,7 +105,7 @@ func (b *bench) loadCost(flows int) error {
 		LastAt     *ebpf.Variable `ebpf:"last_at"`
 	}
 	if err := spec.LoadAndAssign(&objects, nil); err != nil {
-		return fmt.Errorf("load the programs of the benchmark, with %d flows: %w", flows, err)
+		return loadError("the programs of the benchmark", flows, err)
 	}
 	b.fronts = [keysOf]*ebpf.Program{Hot: objects.Hot, Random: objects.Random}
 	b.programs[Parse], b.programs[Minimal] = objects.Parse, objects.Minimal
@@ -129,7 +130,7 @@ func (b *bench) loadTap(flows int) error {
 		Flows    *ebpf.Map     `ebpf:"flows_ipv4"`
 	}
 	if err := spec.LoadAndAssign(&objects, nil); err != nil {
-		return fmt.Errorf("load the tap program, with %d flows: %w", flows, err)
+		return loadError("the tap programs", flows, err)
 	}
 	b.programs[Empty], b.programs[Counted], b.programs[Sequence] = objects.Idle, objects.Tap, objects.Sequence
 	b.closers = append(b.closers, objects.Idle.Close, objects.Tap.Close, objects.Sequence.Close, objects.Flows.Close)
@@ -139,6 +140,19 @@ func (b *bench) loadTap(flows int) error {
 		Marks: segment.DirectionStarted | segment.DirectionAcked,
 	}
 	return insert(objects.Flows, flows, b.key, segment.Counters{direction, direction})
+}
+
+// loadError says what the user can do about what the kernel refused.
+func loadError(what string, flows int, err error) error {
+	err = fmt.Errorf("load %s, with %d flows: %w", what, flows, err)
+	switch {
+	case errors.Is(err, unix.EPERM):
+		return fmt.Errorf("%w: run as root, or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN", err)
+	case errors.Is(err, unix.ENOMEM), errors.Is(err, unix.E2BIG):
+		return fmt.Errorf("%w: ask for fewer flows", err)
+	default:
+		return err
+	}
 }
 
 // insert puts all flows into a map, with one value.

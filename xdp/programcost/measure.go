@@ -16,8 +16,8 @@ const (
 	DefaultRounds = 15
 	DefaultFrames = 1 << 18
 
-	// maxFlows is what 24 bits of a source address tell apart.
-	maxFlows = 1 << 24
+	// MaxFlows bounds Config.Flows: what 24 bits of a source address tell apart.
+	MaxFlows = 1 << 24
 )
 
 // Config is what to measure.
@@ -51,8 +51,8 @@ func (c *Config) complete() {
 func (c *Config) validate() error {
 	c.complete()
 	switch {
-	case c.Flows < 1 || c.Flows > maxFlows || bits.OnesCount(uint(c.Flows)) != 1:
-		return fmt.Errorf("%d flows: a power of two from 1 to %d is needed", c.Flows, maxFlows)
+	case c.Flows < 1 || c.Flows > MaxFlows || bits.OnesCount(uint(c.Flows)) != 1:
+		return fmt.Errorf("%d flows: a power of two from 1 to %d is needed", c.Flows, MaxFlows)
 	case c.Rounds < 1:
 		return fmt.Errorf("%d rounds: at least one is needed", c.Rounds)
 	case c.Frames < 2:
