@@ -83,9 +83,9 @@ func (c *classic) lengths(header []byte) (captured, original uint32) {
 	return captured, original
 }
 
-func (c *classic) receive(s *Source, batch []*segment.Segment) error {
+func (c *classic) decode(s *Source, segments []segment.Segment) error {
 	t := c.stream
-	for s.filled < len(batch) {
+	for s.filled < len(segments) {
 		t.mark = t.begin
 		record := t.front()
 		if len(record) < c.header {
@@ -103,7 +103,7 @@ func (c *classic) receive(s *Source, batch []*segment.Segment) error {
 			return t.short("packet", int64(size))
 		}
 		at := int64(c.order.uint32(record))*1e9 + int64(c.order.uint32(record[4:]))*c.fractionNS
-		to := &s.segments[s.filled]
+		to := &segments[s.filled]
 		outcome := segment.Decode(c.link, record[c.header:size], to)
 		s.counts.Packets++
 		s.counts.Octets += uint64(original)
@@ -111,7 +111,6 @@ func (c *classic) receive(s *Source, batch []*segment.Segment) error {
 		t.advance(size)
 		if outcome == segment.TCP {
 			to.At, to.WireLength, to.Interface = at, original, s.index
-			batch[s.filled] = to
 			s.filled++
 		}
 	}

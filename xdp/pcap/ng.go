@@ -127,9 +127,9 @@ func (n *ng) front() (block, error) {
 	return b, nil
 }
 
-func (n *ng) receive(s *Source, batch []*segment.Segment) error {
+func (n *ng) decode(s *Source, segments []segment.Segment) error {
 	t := n.stream
-	for s.filled < len(batch) {
+	for s.filled < len(segments) {
 		if t.mark = t.begin; t.err == nil && !n.ready() {
 			return errMore
 		}
@@ -138,21 +138,17 @@ func (n *ng) receive(s *Source, batch []*segment.Segment) error {
 		if err != nil {
 			return err
 		}
-		if !packet {
-			continue
-		}
-		if to := &s.segments[s.filled]; s.decode(&f, to) {
-			batch[s.filled] = to
+		if packet && s.take(&f, &segments[s.filled]) {
 			s.filled++
 		}
 	}
 	return nil
 }
 
-// decode counts a packet and reads it into to. It is false where the packet
+// take counts a packet and reads it into to. It is false where the packet
 // is no TCP segment. Nothing is counted before the packet's octets were read,
 // which may turn out to be missing.
-func (s *Source) decode(f *frame, to *segment.Segment) bool {
+func (s *Source) take(f *frame, to *segment.Segment) bool {
 	outcome := segment.NotIP
 	if !f.unsupported {
 		outcome = segment.Decode(f.link, f.octets, to)

@@ -49,12 +49,12 @@ type Source struct {
 	stream   stream
 	format   format
 	counts   Counts
-	err      error    // what every further Receive returns
-	size     int64    // octets of the file, -1 where unknown
-	file     *os.File // to be closed; nil where it is not the Source's own
-	arrival  *arrival // nil where a read does not wait for a writer
-	segments []segment.Segment
-	filled   int // how many of them the call of Receive under way has
+	err      error             // what every further call returns
+	size     int64             // octets of the file, -1 where unknown
+	file     *os.File          // to be closed; nil where it is not the Source's own
+	arrival  *arrival          // nil where a read does not wait for a writer
+	segments []segment.Segment // of Receive
+	filled   int               // how many segments the call of Fill under way has
 }
 
 // Counts is what a Source has read so far. Packets is the sum of Outcomes and
@@ -73,11 +73,11 @@ type Counts struct {
 
 // format is one of the two file formats, behind its first header.
 type format interface {
-	// receive decodes packets into batch, from s.filled on, until it is full.
-	// The error is errMore where the stream has to be read before, io.EOF
-	// where the file may end and does, a *DamagedError or a *LinkTypeError,
-	// both without name.
-	receive(s *Source, batch []*segment.Segment) error
+	// decode decodes packets into segments, from s.filled on, until they are
+	// all filled. The error is errMore where the stream has to be read before,
+	// io.EOF where the file may end and does, a *DamagedError or a
+	// *LinkTypeError, both without name.
+	decode(s *Source, segments []segment.Segment) error
 }
 
 // Open opens the capture at path, or standard input for "-", and reads its
@@ -159,8 +159,8 @@ func newMappedSource(file *os.File, path string, index uint32) (*Source, error) 
 }
 
 // NewSource reads a capture from r, which stays the caller's to close. The
-// name is for errors. Everything else is as in Open, except that Receive
-// waits as long as r does.
+// name is for errors. Everything else is as in Open, except that Fill and
+// Receive wait as long as r does.
 func NewSource(r io.Reader, name string, index uint32) (*Source, error) {
 	s := newSource(r, name, index)
 	s.stream.buffer = make([]byte, bufferSize)
@@ -171,7 +171,7 @@ func NewSource(r io.Reader, name string, index uint32) (*Source, error) {
 }
 
 func newSource(r io.Reader, name string, index uint32) *Source {
-	s := &Source{name: name, index: index, size: -1, segments: make([]segment.Segment, batchMax)}
+	s := &Source{name: name, index: index, size: -1}
 	s.stream.in = &counted{in: r}
 	return s
 }
@@ -181,10 +181,24 @@ func newSource(r io.Reader, name string, index uint32) *Source {
 func (s *Source) Name() string { return s.name }
 
 // Receive fills batch with the next segments of the file that decode as TCP,
-// in the file's order, at most 256, and returns how many. At is ns since the
-// epoch, WireLength the original length, Interface the Source's index; Marks,
-// Own and Other are zero. The segments are the Source's and valid until the
-// next call.
+// at most 256, and returns how many. The segments are the Source's and valid
+// until the next call. Everything else is as in Fill.
+func (s *Source) Receive(batch []*segment.Segment, wait time.Duration) (int, error) {
+	if s.segments == nil {
+		s.segments = make([]segment.Segment, batchMax)
+	}
+	n, err := s.Fill(s.segments[:min(len(batch), batchMax)], wait)
+	for i := range n {
+		batch[i] = &s.segments[i]
+	}
+	return n, err
+}
+
+// Fill decodes the next segments of the file that are TCP, in the file's
+// order, and returns how many. At is ns since the epoch, WireLength the
+// original length, Interface the Source's index; the fields that Decode sets
+// are set, and Marks, Own and Other left as they are: zero in memory that only
+// Fill writes to.
 //
 // It does not wait for the file to yield more when it has some already. When
 // it has none it waits about as long as wait for a pipe's writer, and reads
@@ -196,15 +210,14 @@ func (s *Source) Name() string { return s.name }
 // before the damage come first and then, instead of io.EOF, a *DamagedError;
 // where a pcapng file had no interface that is decoded, a *LinkTypeError.
 // Either comes again from every further call.
-func (s *Source) Receive(batch []*segment.Segment, wait time.Duration) (int, error) {
+func (s *Source) Fill(segments []segment.Segment, wait time.Duration) (int, error) {
 	if s.err != nil {
 		return 0, s.err
 	}
-	batch = batch[:min(len(batch), len(s.segments))]
 	s.filled = 0
-	missing, err := s.fill(batch, wait)
+	missing, err := s.fill(segments, wait)
 	if missing || err != nil && s.stream.shrunk() {
-		_, err = s.fill(batch, wait)
+		_, err = s.fill(segments, wait)
 	}
 	if err != nil {
 		if s.err = s.named(err); s.filled == 0 {
@@ -214,16 +227,16 @@ func (s *Source) Receive(batch []*segment.Segment, wait time.Duration) (int, err
 	return s.filled, nil
 }
 
-// fill fills batch. Where a page of a mapped file turns out to be missing, the
-// stream has been cut before it, and what comes until there has still to be
-// received.
-func (s *Source) fill(batch []*segment.Segment, wait time.Duration) (missing bool, err error) {
+// fill is Fill for once. Where a page of a mapped file turns out to be
+// missing, the stream has been cut before it, and what comes until there has
+// still to be decoded.
+func (s *Source) fill(segments []segment.Segment, wait time.Duration) (missing bool, err error) {
 	if s.stream.mapped != nil {
 		defer s.stream.guard(debug.SetPanicOnFault(true), &missing)
 	}
 	var since time.Time
-	for s.filled < len(batch) {
-		if err := s.format.receive(s, batch); !errors.Is(err, errMore) {
+	for s.filled < len(segments) {
+		if err := s.format.decode(s, segments); !errors.Is(err, errMore) {
 			return false, err
 		}
 		switch {
@@ -241,7 +254,7 @@ func (s *Source) fill(batch []*segment.Segment, wait time.Duration) (missing boo
 }
 
 // refill reads once. It is false, without having read, where the caller has
-// waited long enough; the first of a Receive always tries.
+// waited long enough; the first of a call always tries.
 func (s *Source) refill(since *time.Time, wait time.Duration) bool {
 	now := time.Now()
 	if since.IsZero() {
@@ -256,8 +269,8 @@ func (s *Source) refill(since *time.Time, wait time.Duration) bool {
 	return true
 }
 
-// Counts is what was read so far. It may be called between calls of Receive
-// and after the last.
+// Counts is what was read so far. It may be called between calls of Fill or
+// Receive and after the last.
 func (s *Source) Counts() Counts { return s.counts }
 
 // Progress is how many octets of the file were read, compressed as they are,
@@ -265,7 +278,7 @@ func (s *Source) Counts() Counts { return s.counts }
 func (s *Source) Progress() (read, size int64) { return s.stream.in.read.Load(), s.size }
 
 // Close closes the file. Standard input, and the reader of NewSource, stay
-// open. It must not be called during Receive.
+// open. It must not be called during Fill or Receive.
 func (s *Source) Close() error {
 	if s.file == nil {
 		return nil
