@@ -51,7 +51,7 @@ within a round. Nothing else should run meanwhile:
 	flags := cmd.Flags()
 	flags.StringVar(&o.flows, "flows", "100k,1M,10M", "numbers of connections, with k or M for thousands or millions")
 	flags.IntVar(&o.rounds, "rounds", 7, "rounds in which every size and contender takes its turn")
-	flags.StringVar(&o.segments, "segments", "1M", "segments of each turn")
+	flags.StringVar(&o.segments, "segments", "500k", "segments of each turn; 0 leaves Go map and limit out and measures whole connections alone")
 	flags.StringVar(&o.connections, "connections", "128k", "whole connections of each turn; 0 leaves them out")
 	flags.StringVar(&o.memory, "memory-limit", "", "octets that may be taken, with M or G for 2^20 or 2^30 (default 9/10 of what is available)")
 	o.bench.addFlags(flags)
@@ -88,14 +88,16 @@ func (o *tableOptions) validated() (capacity.Options, error) {
 	}
 	for _, f := range []struct {
 		name, word string
-		least      uint64
 		to         *int
-	}{{"segments", o.segments, 1, &out.Segments}, {"connections", o.connections, 0, &out.Connections}} {
+	}{{"segments", o.segments, &out.Segments}, {"connections", o.connections, &out.Connections}} {
 		n, err := parseCount(f.word)
-		if err != nil || n < f.least || n > math.MaxInt32 {
-			return out, usageError{fmt.Errorf("--%s %q: a number such as 128k or 1M is needed, %d at least", f.name, f.word, f.least)}
+		if err != nil || n > math.MaxInt32 {
+			return out, usageError{fmt.Errorf("--%s %q: a number such as 128k or 1M is needed, or 0", f.name, f.word)}
 		}
 		*f.to = int(n)
+	}
+	if out.Segments+out.Connections == 0 {
+		return out, usageError{errors.New("--segments 0 --connections 0: nothing is left to measure; give one of them a number")}
 	}
 	return out, o.checkMemory(out.Flows)
 }
@@ -160,14 +162,28 @@ func countLabel(n uint64) string {
 // tableReport turns what was measured into results, and charts of the times.
 func tableReport(results []capacity.Result) *report.Report {
 	r := &report.Report{Notes: tableNotes}
-	times := report.Chart{
+	segments, connections := len(results[0].Finwait) > 0, len(results[0].Connections) > 0
+	for i := range results {
+		if segments {
+			r.Results = append(r.Results, segmentResults(&results[i])...)
+		}
+		if connections {
+			r.Results = append(r.Results, connectionsResult(&results[i]))
+		}
+	}
+	if segments {
+		r.Charts = append(r.Charts, segmentsChart(results))
+	}
+	if connections {
+		r.Charts = append(r.Charts, connectionsChart(results))
+	}
+	return r
+}
+
+func segmentsChart(results []capacity.Result) report.Chart {
+	c := report.Chart{
 		Name: "table", Title: "Time per segment of random connections",
 		XLabel: "connections in the table", YLabel: "ns/segment", LogX: true, LogY: true,
-	}
-	var sizes []float64
-	for i := range results {
-		sizes = append(sizes, float64(results[i].Flows))
-		r.Results = append(r.Results, sizeResults(&results[i])...)
 	}
 	for _, contender := range []struct {
 		name string
@@ -177,17 +193,14 @@ func tableReport(results []capacity.Result) *report.Report {
 		{"finwait", func(r *capacity.Result) capacity.Times { return r.Finwait }},
 		{"the machine's limit", func(r *capacity.Result) capacity.Times { return r.Limit }},
 	} {
-		line := report.Series{Name: contender.name, X: sizes}
+		line := report.Series{Name: contender.name}
 		for i := range results {
+			line.X = append(line.X, float64(results[i].Flows))
 			line.Y = append(line.Y, report.Median(contender.of(&results[i])))
 		}
-		times.Series = append(times.Series, line)
+		c.Series = append(c.Series, line)
 	}
-	r.Charts = append(r.Charts, times)
-	if len(results[0].Connections) > 0 {
-		r.Charts = append(r.Charts, connectionsChart(results))
-	}
-	return r
+	return c
 }
 
 func connectionsChart(results []capacity.Result) report.Chart {
@@ -203,13 +216,17 @@ func connectionsChart(results []capacity.Result) report.Chart {
 	return c
 }
 
-// sizeResults are the results at one number of flows.
-func sizeResults(s *capacity.Result) []report.Result {
-	name := "Table/flows=" + countLabel(uint64(s.Flows)) + "/"
+// tableResult is one result at a number of flows.
+func tableResult(s *capacity.Result, what string, rounds int, metrics ...report.Metric) report.Result {
+	return report.Result{Name: "Table/flows=" + countLabel(uint64(s.Flows)) + "/" + what, Runs: rounds, Metrics: metrics}
+}
+
+// segmentResults are those of the contenders at one number of flows.
+func segmentResults(s *capacity.Result) []report.Result {
 	one := func(what string, metrics ...report.Metric) report.Result {
-		return report.Result{Name: name + what, Runs: len(s.Finwait), Metrics: metrics}
+		return tableResult(s, what, len(s.Finwait), metrics...)
 	}
-	list := []report.Result{
+	return []report.Result{
 		one("finwait", append(spread(s.Finwait, "ns/segment"), report.Metric{Value: s.TableOctets, Unit: "octets/connection"},
 			report.Metric{Value: s.AllocatedOctets, Unit: "B/op"}, report.Metric{Value: s.Allocations, Unit: "allocs/op"})...),
 		one("gomap", append(spread(s.GoMap, "ns/segment"), report.Metric{Value: s.GoMapOctets, Unit: "octets/connection"})...),
@@ -221,12 +238,12 @@ func sizeResults(s *capacity.Result) []report.Result {
 			report.Metric{Value: float64(s.GCCycles), Unit: "gc-cycles"}),
 		one("gomap-heap", report.Metric{Value: s.GoMapGC, Unit: "ns/gc-cycle"}),
 	}
-	if len(s.Connections) == 0 {
-		return list
-	}
+}
+
+func connectionsResult(s *capacity.Result) report.Result {
 	perSecond := ratios(slices.Repeat(capacity.Times{1e9}, len(s.Connections)), s.Connections)
-	return append(list, one("connections", append(spread(perSecond, "connections/s"),
-		report.Metric{Value: report.Median(s.Connections), Unit: "ns/connection"})...))
+	metrics := append(spread(perSecond, "connections/s"), report.Metric{Value: report.Median(s.Connections), Unit: "ns/connection"})
+	return tableResult(s, "connections", len(s.Connections), metrics...)
 }
 
 // spread is the median of rounds, and the least and the greatest of them.

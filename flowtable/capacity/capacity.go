@@ -65,7 +65,7 @@ const MinFlows = 1000
 type Options struct {
 	Flows       []uint32 // sizes, each at least MinFlows and at most flowtable.MaxMaxFlows
 	Rounds      int      // at least 1
-	Segments    int      // of each contender in a round, at least 1
+	Segments    int      // of each contender in a round; 0 leaves the contenders out
 	Connections int      // whole ones in a round; 0 leaves them out
 }
 
@@ -82,7 +82,8 @@ type Times []float64
 type Result struct {
 	Flows uint32
 
-	Finwait, GoMap, Limit, Generation Times // ns per segment
+	// ns per segment; empty where the contenders were left out.
+	Finwait, GoMap, Limit, Generation Times
 
 	// Connections is ns per whole connection; empty where they were left out.
 	Connections Times
@@ -96,7 +97,8 @@ type Result struct {
 
 	// Heap is the live Go heap, in octets, and GC the ns that a whole cycle
 	// of garbage collection took, with the tables of this size and all smaller
-	// ones filled and no Go map made. GoMapGC is the same with those maps.
+	// ones filled and no Go map made. GoMapGC is the same with those maps. All
+	// three are 0 where the contenders were left out.
 	Heap        uint64
 	GC, GoMapGC float64
 }
@@ -113,8 +115,10 @@ func Measure(ctx context.Context, o Options, p Progress) (_ []Result, err error)
 	for i, flows := range o.Flows {
 		results[i].Flows = flows
 	}
-	if err := measureSegments(ctx, &o, p, results); err != nil {
-		return nil, err
+	if o.Segments > 0 {
+		if err := measureSegments(ctx, &o, p, results); err != nil {
+			return nil, err
+		}
 	}
 	if o.Connections > 0 {
 		if err := measureConnections(ctx, &o, p, results); err != nil {
@@ -133,7 +137,7 @@ func (o *Options) validate() error {
 			return fmt.Errorf("%d flows: choose %d to %d", n, MinFlows, flowtable.MaxMaxFlows)
 		}
 	}
-	if o.Rounds < 1 || o.Segments < 1 || o.Connections < 0 {
+	if o.Rounds < 1 || o.Segments < 0 || o.Connections < 0 || o.Segments+o.Connections == 0 {
 		return fmt.Errorf("%d rounds of %d segments and %d connections: there is nothing to measure", o.Rounds, o.Segments, o.Connections)
 	}
 	return nil

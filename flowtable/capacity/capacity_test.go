@@ -173,7 +173,7 @@ func TestVerify(t *testing.T) {
 
 // Whole connections end as they are meant to, all of them with a record.
 func TestChurn(t *testing.T) {
-	for _, flows := range []uint32{MinFlows, 5000, 1 << 16} {
+	for _, flows := range []uint32{MinFlows, 5000, 1 << 14} {
 		c, err := newChurn(flows)
 		if err != nil {
 			t.Fatal(err)
@@ -199,6 +199,7 @@ func TestChurn(t *testing.T) {
 func TestOptions(t *testing.T) {
 	for _, o := range []Options{
 		{Rounds: 1, Segments: 1},
+		{Flows: []uint32{MinFlows}, Rounds: 1, Segments: -1, Connections: 1},
 		{Flows: []uint32{MinFlows - 1}, Rounds: 1, Segments: 1},
 		{Flows: []uint32{flowtable.MaxMaxFlows + 1}, Rounds: 1, Segments: 1},
 		{Flows: []uint32{MinFlows}, Segments: 1},
@@ -207,6 +208,20 @@ func TestOptions(t *testing.T) {
 	} {
 		if _, err := Measure(context.Background(), o, &silent{}); err == nil {
 			t.Errorf("%+v was taken", o)
+		}
+	}
+}
+
+// Either half can be left out.
+func TestHalves(t *testing.T) {
+	for _, o := range []Options{{Segments: 1000}, {Connections: 1000}} {
+		o.Flows, o.Rounds = []uint32{MinFlows}, 2
+		results, err := Measure(context.Background(), o, &silent{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r := results[0]; len(r.Finwait) != 2*min(o.Segments, 1) || len(r.Connections) != 2*min(o.Connections, 1) || r.TableOctets == 0 {
+			t.Errorf("%+v: %+v", o, r)
 		}
 	}
 }

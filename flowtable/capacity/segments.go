@@ -33,7 +33,7 @@ type size struct {
 	followedByTable, followedByMap uint64 // data segments
 }
 
-// measureSegments fills in all of results but Connections.
+// measureSegments fills in what results have of the contenders.
 func measureSegments(ctx context.Context, o *Options, p Progress, results []Result) (err error) {
 	sizes := make([]*size, len(results))
 	for i := range results {
@@ -80,7 +80,7 @@ func fill(ctx context.Context, p Progress, sizes []*size) (err error) {
 		if err := s.establish(ctx, p, s.onTable, s.table.follow); err != nil {
 			return err
 		}
-		s.TableOctets = float64(s.table.Memory()) / float64(s.table.Capacity())
+		s.TableOctets = s.table.octets()
 		runtime.GC() // ends what was begun
 		s.GC = collect()
 		s.Heap = liveHeap()

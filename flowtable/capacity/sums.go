@@ -18,5 +18,5 @@ func (s sums) compare(who string, got sums) error {
 	if got == s {
 		return nil
 	}
-	return fmt.Errorf("%s counted %+v where %+v were sent: its figures would mean nothing", who, got, s)
+	return fmt.Errorf("%s counted %+v where %+v were sent: the figures would mean nothing", who, got, s)
 }

@@ -49,6 +49,9 @@ func (t *table) follow(batch []*segment.Segment) {
 	t.Update(batch, t.hashes[:len(batch)])
 }
 
+// octets is what was reserved for each connection that there is room for.
+func (t *table) octets() float64 { return float64(t.Memory()) / float64(t.Capacity()) }
+
 // verify finds what the table should not have done, and ends it: all of so
 // many connections are written out and must add up.
 func (t *table) verify(want sums) error {
@@ -60,7 +63,7 @@ func (t *table) verify(want sums) error {
 	}
 	late, lost := stats.Late.Load(), stats.RecordsLost.Load()
 	if evicted+late+lost != 0 {
-		return fmt.Errorf("the table evicted %d connections, took %d segments for late, and lost %d records: its figures would mean nothing", evicted, late, lost)
+		return fmt.Errorf("the table evicted %d connections, took %d segments for late, and lost %d records: the figures would mean nothing", evicted, late, lost)
 	}
 	return want.compare("the table", t.records.sums)
 }
