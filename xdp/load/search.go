@@ -1,0 +1,157 @@
+package load
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// lagBound is the 99th percentile of the lag from which on the load was not
+// what it should have been.
+const lagBound = 20 * time.Millisecond
+
+// Verdict is what a step says of the target.
+type Verdict uint8
+
+// The verdicts.
+const (
+	Held           Verdict = iota // the target bore the rate within all limits
+	Exceeded                      // it did not
+	GeneratorBound                // nothing: the load, or what saw it, was not as it should have been
+)
+
+func (v Verdict) String() string { return [...]string{"held", "exceeded", "generator_bound"}[v] }
+
+// Step is one rate.
+type Step struct {
+	Rate    float64 // connections a second
+	Counts  Counts
+	Wire    Wire
+	Verdict Verdict
+	Reasons []string // for a verdict other than Held
+}
+
+// Plan is the steps of a search.
+type Plan struct {
+	Rates    []float64 // connections a second, ascending
+	WarmUp   time.Duration
+	Duration time.Duration // that is measured
+	Limits   []Limit
+}
+
+// Validate finds what cannot be carried out with a configuration.
+func (p *Plan) Validate(c *Config) error {
+	if len(p.Rates) == 0 {
+		return errors.New("at least one rate is needed")
+	}
+	for i, r := range p.Rates {
+		if i > 0 && r <= p.Rates[i-1] {
+			return fmt.Errorf("rate %v after %v: rates must ascend", r, p.Rates[i-1])
+		}
+	}
+	for _, l := range p.Limits {
+		if !l.appliesTo(c.Close) {
+			return fmt.Errorf("limit %q: a connection that is reset has no %v; choose connect, failures or rate", l, l.wave)
+		}
+	}
+	highest := p.Rates[len(p.Rates)-1]
+	if held := highest * c.Hold.Seconds(); held > float64(c.MaxConcurrent) {
+		return fmt.Errorf("rate %v with a hold of %v: %.0f connections would be open at once, %d may be; raise the maximum, or lower rate or hold",
+			highest, c.Hold, held, c.MaxConcurrent)
+	}
+	return nil
+}
+
+// Search takes one step after the other until one does not hold, and tells
+// report of each. A step that was interrupted is not among them.
+func Search(ctx context.Context, g *Generator, p Plan, o Observer, report func(*Step)) ([]Step, error) {
+	if err := p.Validate(&g.config); err != nil {
+		return nil, err
+	}
+	var steps []Step
+	for _, r := range p.Rates {
+		step := Step{Rate: r}
+		if err := o.Start(); err != nil {
+			return steps, err
+		}
+		var err, ended error
+		step.Counts, err = g.Run(ctx, Rate{PerSecond: r, WarmUp: p.WarmUp, Duration: p.Duration}, o.Measure)
+		step.Wire, ended = o.Finish()
+		if err := errors.Join(err, ended); err != nil {
+			return steps, err
+		}
+		step.judge(p.Limits)
+		steps = append(steps, step)
+		report(&steps[len(steps)-1])
+		if step.Verdict != Held {
+			break
+		}
+	}
+	return steps, nil
+}
+
+// Highest returns the highest step that held, nil for none.
+func Highest(steps []Step) *Step {
+	var highest *Step
+	for i := range steps {
+		if steps[i].Verdict == Held {
+			highest = &steps[i]
+		}
+	}
+	return highest
+}
+
+// judge sets the verdict. What is the generator's fault comes first: such a
+// step is never the target's limit.
+func (s *Step) judge(limits []Limit) {
+	if s.Reasons = s.ownFaults(); len(s.Reasons) > 0 {
+		s.Verdict = GeneratorBound
+	}
+	var passed []string
+	if s.Counts.Abandoned {
+		passed = append(passed, fmt.Sprintf("every connection of the last %d failed (%v)", hopeless, s.worst()))
+	}
+	for _, l := range limits {
+		if found := l.exceeded(s); found != "" {
+			passed = append(passed, found)
+		}
+	}
+	if len(passed) > 0 && s.Verdict == Held {
+		s.Verdict = Exceeded
+	}
+	s.Reasons = append(s.Reasons, passed...)
+}
+
+// worst is the target's failure that is seen most.
+func (s *Step) worst() Failure {
+	worst := Refused
+	for f := range Failure(Failures) {
+		if !f.ours() && s.Counts.Failures[f] > s.Counts.Failures[worst] {
+			worst = f
+		}
+	}
+	return worst
+}
+
+func (s *Step) ownFaults() []string {
+	var faults []string
+	c := &s.Counts
+	if n := c.Failures[NoLocalPort]; n > 0 {
+		faults = append(faults, fmt.Sprintf("%d connections found no local port: those that we close stay in TIME-WAIT for 60 s; "+
+			"add source addresses or ports, let the server close, or use TCP time stamps at both ends", n))
+	}
+	if n := c.Failures[NoSlot]; n > 0 {
+		faults = append(faults, fmt.Sprintf("%d connections were not opened, since as many as may be were open; allow more at once", n))
+	}
+	if lag := time.Duration(c.Lag.ValueAtQuantile(99)); lag > lagBound {
+		faults = append(faults, fmt.Sprintf("the generator was late: %v at the 99th percentile, more than %v; use more threads or a larger machine", lag, lagBound))
+	}
+	if !c.Abandoned && c.Missed > 0 {
+		faults = append(faults, fmt.Sprintf("the generator did not open %d connections that were due", c.Missed))
+	}
+	if n := s.Wire.Lost; n > 0 {
+		faults = append(faults, fmt.Sprintf("%d frames or records were lost on this machine, so that not every time is known", n))
+	}
+	return faults
+}
