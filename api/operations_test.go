@@ -125,7 +125,7 @@ func TestStatus(t *testing.T) {
 		t.Errorf("started_at %q, want an hour ago in UTC", started)
 	}
 	var want map[string]any
-	err := json.Unmarshal([]byte(`{"version":"1.2.3","workers":2,"lost":7,
+	err := json.Unmarshal([]byte(`{"version":"1.2.3","workers":2,"accounting":"counted","lost":7,
 		"interfaces":[{"name":"eth1","driver":"veth","mode":"native","queues":2}],
 		"table":{"connections":5,"capacity":1000,"memory_octets":296000},
 		"totals":{"packets":100,"octets":6000,"segments":20,"records":4},

@@ -54,7 +54,7 @@ func newAppliance(t *testing.T, records ...flowtable.Record) *appliance {
 		Health: func() error { return a.health },
 		Status: func() Status {
 			return Status{
-				Version: "1.2.3", StartedAt: time.Now().Add(-time.Hour), Workers: 2,
+				Version: "1.2.3", StartedAt: time.Now().Add(-time.Hour), Workers: 2, Accounting: "counted",
 				Interfaces: []InterfaceStatus{{"eth1", "veth", "native", 2}},
 				Table:      TableStatus{5, 1000, 296000},
 				Totals:     Totals{100, 6000, 20, 4},

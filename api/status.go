@@ -8,6 +8,7 @@ type Status struct {
 	StartedAt  time.Time         `json:"started_at" doc:"When the process started"`
 	Interfaces []InterfaceStatus `json:"interfaces" nullable:"false"`
 	Workers    int               `json:"workers" doc:"Pinned workers, one per receive queue"`
+	Accounting string            `json:"accounting" enum:"counted,sequence" doc:"Where octets are known from"`
 	Table      TableStatus       `json:"table"`
 	Totals     Totals            `json:"totals"`
 	Ledger     []LedgerEntry     `json:"ledger" nullable:"false" doc:"Everything that was counted or lost, each with a reason"`

@@ -98,6 +98,9 @@ func (t *Tap) Ledger() []Count {
 	for _, q := range t.queues {
 		counts = append(counts, q.ledger()...)
 	}
+	if t.accounts == nil {
+		return counts
+	}
 	return append(counts, Count{Queue: -1, Stage: StageFlowTable, Reason: "orphaned", Value: t.orphaned.Load()})
 }
 

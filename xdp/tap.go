@@ -162,7 +162,7 @@ func (t *Tap) openPort(p *port) error {
 	options := programOptions{
 		queues:      p.nic.queues,
 		controlOnly: t.config.ControlOnly,
-		crossing:    len(t.config.Interfaces) > 1 || p.nic.queues > 1 && !p.nic.symmetric,
+		crossing:    t.crosses(p.nic),
 		sequence:    t.config.Sequence,
 		describeAll: t.config.describeAll,
 	}
@@ -193,6 +193,12 @@ func (t *Tap) openPort(p *port) error {
 		}
 	}
 	return nil
+}
+
+// crosses tells whether both directions of a connection may arrive on two
+// queues.
+func (t *Tap) crosses(nic *netInterface) bool {
+	return len(t.config.Interfaces) > 1 || nic.queues > 1 && !nic.symmetric
 }
 
 // Queues are the receive queues of all interfaces, in the order of their IDs.
@@ -282,6 +288,10 @@ func (t *Tap) report() {
 		if p.attachment.warning != "" {
 			t.warnings = append(t.warnings, p.attachment.warning)
 		}
+		if t.config.Sequence && t.crosses(n) {
+			t.warnings = append(t.warnings, fmt.Sprintf("interface %q: both directions of a connection may arrive on two queues; "+
+				"by sequence, an acknowledgement that overtakes its FIN is not known: set symmetric RSS, or one queue (ethtool -L %s combined 1)", n.name, n.name))
+		}
 	}
 	t.facts = append(t.facts, t.accountingFact())
 	umem := len(t.queues) * 2 * t.config.RingSize * frameSize
@@ -305,8 +315,8 @@ func (t *Tap) accountingFact() string {
 			t.awaited.capacity(), mebibytes(kernel))
 	}
 	kernel += memory(t.accounts.ipv4) + memory(t.accounts.ipv6)
-	return fmt.Sprintf("flow table: %d entries for IPv4, %.1f MiB reserved in the kernel; up to %d for IPv6",
-		t.config.MaxFlows, mebibytes(kernel), t.config.MaxFlows)
+	return fmt.Sprintf("flow table: %d entries, %.1f MiB reserved in the kernel; as many for IPv6, of which the memory is taken as they come",
+		t.config.MaxFlows, mebibytes(kernel))
 }
 
 func mebibytes(octets uint64) float64 { return float64(octets) / (1 << 20) }

@@ -127,7 +127,8 @@ func (a *appliance) build() (err error) {
 		table, err := flowtable.New(flowtable.Config{
 			MaxFlows:    share(a.config.maxFlows, len(queues)),
 			Timeouts:    a.config.timeouts,
-			Accounts:    a.tap.Accounts(),
+			Accounts:    a.accounts(),
+			Accounting:  a.accounting(),
 			Records:     outlet{ring, &a.lastUntil},
 			FirstSerial: uint64(i) << 48,
 		}, hasher)
@@ -139,6 +140,22 @@ func (a *appliance) build() (err error) {
 	}
 	a.team, err = worker.NewTeam(members, hasher, monotonic)
 	return err
+}
+
+// accounts is where the kernel counts; nil by sequence.
+func (a *appliance) accounts() flowtable.Accounts {
+	if accounts := a.tap.Accounts(); accounts != nil {
+		return accounts
+	}
+	return nil
+}
+
+// accounting is how octets are known.
+func (a *appliance) accounting() flowtable.Accounting {
+	if a.config.tap.Sequence {
+		return flowtable.AccountingSequence
+	}
+	return flowtable.AccountingCounted
 }
 
 // share is one table's part of all connections: the hash deals them out

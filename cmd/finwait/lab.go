@@ -33,6 +33,7 @@ type labOptions struct {
 	listen   string
 	queues   int
 	records  string
+	sequence bool
 }
 
 func newLabCommand() *cobra.Command {
@@ -57,8 +58,15 @@ exits with 0 only if they agree in every connection and nothing was lost.`,
 	flags.StringVar(&o.format, "format", "table", "result on standard output: table or json")
 	flags.StringVar(&o.listen, "listen", "127.0.0.1:0", "address and port of the HTTP API; port 0 takes a free one")
 	flags.StringVar(&o.records, "records", "", "file to append every record to, one JSON object a line")
-	flags.IntVar(&o.queues, "queues", 2, "receive queues of the tap, with a worker each")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+	flags.IntVar(&o.queues, "queues", 2, "receive queues of the tap, with a worker each; by sequence 1, where it is not given")
+	accounting := addAccountingFlag(flags)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
+		if o.sequence, err = isSequence(*accounting); err != nil {
+			return err
+		}
+		if o.sequence && !flags.Changed("queues") {
+			o.queues = 1 // an answer that overtakes its FIN on another queue is not known
+		}
 		switch {
 		case o.format != "table" && o.format != "json":
 			return usageError{fmt.Errorf("--format %q: choose table or json", o.format)}
@@ -100,7 +108,7 @@ func runLab(ctx context.Context, o labOptions, stdout, stderr io.Writer) (err er
 	if records != nil {
 		defer func() { err = errors.Join(err, records.Close()) }()
 	}
-	a, err := startInLab(ctx, network, listener, records, stderr)
+	a, err := startInLab(ctx, network, o.sequence, listener, records, stderr)
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
@@ -117,6 +125,9 @@ func runLab(ctx context.Context, o labOptions, stdout, stderr io.Writer) (err er
 	if err := a.stop(); err != nil {
 		return err
 	}
+	if o.sequence {
+		expected = lab.BySequence(expected)
+	}
 	result, err := judge(ctx, listener.Addr(), expected)
 	if err != nil {
 		return err
@@ -129,9 +140,9 @@ func runLab(ctx context.Context, o labOptions, stdout, stderr io.Writer) (err er
 
 // startInLab starts the appliance at the network's tap; its API listens where
 // the process itself lives, so that anybody can ask it. records may be nil.
-func startInLab(ctx context.Context, network *lab.Network, listener net.Listener, records io.WriteCloser, stderr io.Writer) (a *appliance, err error) {
+func startInLab(ctx context.Context, network *lab.Network, sequence bool, listener net.Listener, records io.WriteCloser, stderr io.Writer) (a *appliance, err error) {
 	c := applianceConfig{
-		tap:      xdp.Config{Interfaces: []string{lab.TapInterface}, MaxFlows: labFlows},
+		tap:      xdp.Config{Interfaces: []string{lab.TapInterface}, MaxFlows: labFlows, Sequence: sequence},
 		maxFlows: labFlows,
 		recent:   labRecent,
 		timeouts: flowtable.LiveTimeouts(),

@@ -36,6 +36,7 @@ type runOptions struct {
 	records    string
 	force      bool
 	generic    bool
+	sequence   bool
 	timeouts   flowtable.Timeouts
 }
 
@@ -70,10 +71,17 @@ those of the connections that were open at the end too.`,
 	flags.StringVar(&o.records, "records", "", "file to append every record to, one JSON object a line; - is standard output")
 	flags.BoolVar(&o.force, "force", false, "take an interface with an address of this machine, which is then not reached through it")
 	flags.BoolVar(&o.generic, "generic", false, "use generic XDP even where the driver has native XDP")
+	accounting := addAccountingFlag(flags)
 	timeouts := addTimeoutFlags(flags, flowtable.LiveTimeouts())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
 		if o.timeouts, err = timeouts.validated(); err != nil {
 			return err
+		}
+		if o.sequence, err = isSequence(*accounting); err != nil {
+			return err
+		}
+		if o.sequence {
+			o.timeouts = timeouts.forSequence(o.timeouts)
 		}
 		if err := o.validate(); err != nil {
 			return err
@@ -144,7 +152,7 @@ func run(ctx context.Context, o runOptions, stdout, stderr io.Writer) (err error
 		return errors.Join(err, listener.Close())
 	}
 	c := applianceConfig{
-		tap:      xdp.Config{Interfaces: o.interfaces, MaxFlows: o.maxFlows, Force: o.force, Generic: o.generic},
+		tap:      xdp.Config{Interfaces: o.interfaces, MaxFlows: o.maxFlows, Force: o.force, Generic: o.generic, Sequence: o.sequence},
 		maxFlows: o.maxFlows,
 		recent:   o.recent,
 		timeouts: o.timeouts,

@@ -17,7 +17,8 @@ const (
 
 // status describes the appliance for the API.
 func (a *appliance) status() api.Status {
-	s := api.Status{Version: version(), StartedAt: a.startedAt, Workers: len(a.tables)}
+	s := api.Status{Version: version(), StartedAt: a.startedAt, Workers: len(a.tables),
+		Accounting: a.accounting().String()}
 	for _, i := range a.tap.Interfaces() {
 		s.Interfaces = append(s.Interfaces, api.InterfaceStatus{Name: i.Name, Driver: i.Driver, Mode: i.Mode, Queues: i.Queues})
 	}

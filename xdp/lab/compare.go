@@ -177,6 +177,7 @@ func (e *Expectation) differences(f *Flow) []Disagreement {
 	d.text("evidence", e.Evidence, f.Evidence)
 	d.text("vlan_id", strconv.Itoa(int(e.VLAN)), strconv.Itoa(int(f.VLAN)))
 	d.text("encapsulation", e.Encapsulation, string(f.Encapsulation))
+	d.accounting(cmp.Or(e.Accounting, accountingCounted), f)
 	d.counts(&e.Counts, &f.Counts)
 	d.reuse(e.Reuse, f.ReuseAfterNS)
 	d.waves(f)
@@ -207,6 +208,25 @@ func (d *differ) counts(expected, seen *Counts) {
 		w, g := want.Field(i).Interface().(*uint64), got.Field(i).Interface().(*uint64)
 		if w != nil && (g == nil || *w != *g) {
 			d.add(want.Type().Field(i).Tag.Get("json"), number(w), number(g))
+		}
+	}
+}
+
+// accounting wants no packets and bytes where nobody counted them.
+func (d *differ) accounting(expected string, f *Flow) {
+	d.text("accounting", expected, f.Accounting)
+	if expected == accountingCounted {
+		return
+	}
+	for _, count := range []struct {
+		field string
+		seen  *uint64
+	}{
+		{"client_packets", f.ClientPackets}, {"server_packets", f.ServerPackets},
+		{"client_bytes", f.ClientOctets}, {"server_bytes", f.ServerOctets},
+	} {
+		if count.seen != nil {
+			d.add(count.field, "null", number(count.seen))
 		}
 	}
 }

@@ -29,6 +29,7 @@ func agreeing() (Expectation, Flow) {
 		Tuple: tuple, OrientedBy: "syn", Evidence: "full", VLAN: 7, Encapsulation: "vlan", StartAt: &start, Counts: counts(),
 		FIN1At: &start, ACK1At: &start, FIN2At: new(start.Add(time.Second)), ACK2At: new(start.Add(time.Second)),
 		FINWait1NS: new(int64(5)), CloseKind: kindFourWay, Initiator: ClientParty, Complete: true,
+		Accounting: accountingCounted,
 	}
 	return e, f
 }
@@ -52,6 +53,32 @@ func TestCompareUnknown(t *testing.T) {
 	*f.ClientPayload, f.ServerPackets, f.FIN2At = 99, nil, nil
 	if report := Compare([]Expectation{e}, []Flow{f}); !report.OK() {
 		t.Errorf("report %+v", report)
+	}
+}
+
+// TestCompareBySequence: the payload is the same; packets and bytes must be null.
+func TestCompareBySequence(t *testing.T) {
+	counted, f := agreeing()
+	expected := BySequence([]Expectation{counted})
+	if report := Compare(expected, []Flow{f}); report.OK() {
+		t.Error("a counted record is not one by sequence")
+	}
+	f.Accounting = accountingSequence
+	for _, field := range []**uint64{&f.ClientPackets, &f.ServerPackets, &f.ClientOctets, &f.ServerOctets} {
+		if report := Compare(expected, []Flow{f}); report.OK() {
+			t.Error("packets or bytes are there that nobody counted")
+		}
+		*field = nil
+	}
+	if report := Compare(expected, []Flow{f}); !report.OK() {
+		t.Errorf("report %+v", report)
+	}
+	if report := Compare([]Expectation{counted}, []Flow{f}); report.OK() {
+		t.Error("a record by sequence is not a counted one")
+	}
+	*f.ServerPayload++
+	if report := Compare(expected, []Flow{f}); report.OK() {
+		t.Error("the payload is another")
 	}
 }
 
@@ -100,6 +127,7 @@ func TestCompareFindsEveryDisagreement(t *testing.T) {
 		{"fin2_at - fin1_at", func(_ *Expectation, f *Flow) { f.FIN2At = nil }, "null"},
 		{"ack1_at", func(_ *Expectation, f *Flow) { f.ACK1At = nil }, "null"},
 		{"ack2_at", func(_ *Expectation, f *Flow) { f.ACK2At = nil }, "null"},
+		{"accounting", func(_ *Expectation, f *Flow) { f.Accounting = accountingSequence }, `"sequence"`},
 		{"oriented_by", func(_ *Expectation, f *Flow) { f.OrientedBy = "syn_ack" }, `"syn_ack"`},
 	} {
 		e, f := agreeing()

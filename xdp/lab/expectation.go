@@ -1,6 +1,9 @@
 package lab
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // Party is one of the two ends of a connection, spelt as in the flow record.
 type Party string
@@ -77,6 +80,25 @@ type Expectation struct {
 	Reuse           bool   `json:"reuse"`               // reuse_after_ns is present and below 2 MSL
 	VLAN            uint16 `json:"vlan_id"`
 	Encapsulation   string `json:"encapsulation"`
+	Accounting      string `json:"accounting"` // empty stands for counted
+}
+
+// The ways of accounting, spelt as in the flow record.
+const (
+	accountingCounted  = "counted"
+	accountingSequence = "sequence"
+)
+
+// BySequence is what is expected of the same connections where octets are
+// known by sequence numbers alone: the same payload, and no packets and bytes.
+func BySequence(expected []Expectation) []Expectation {
+	expected = slices.Clone(expected)
+	for i := range expected {
+		e := &expected[i]
+		e.Accounting = accountingSequence
+		e.ClientPackets, e.ServerPackets, e.ClientOctets, e.ServerOctets = nil, nil, nil, nil
+	}
+	return expected
 }
 
 // attempt is a connection from the client's side, before its first SYN.

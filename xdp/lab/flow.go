@@ -33,6 +33,7 @@ type Flow struct {
 	Initiator    Party  `json:"close_initiator"`
 	Complete     bool   `json:"close_complete"`
 	EndReason    string `json:"end_reason"`
+	Accounting   string `json:"accounting"`
 }
 
 // ParseFlows reads the answer of GET /v1/flows.

@@ -165,7 +165,7 @@ func (c *watched) flow() Flow {
 		FINWait1NS: span(c.fin1, c.ack1), CloseWaitNS: span(c.ack1, c.fin2), LastACKNS: span(c.fin2, c.ack2),
 		RSTBy: c.rstBy, CloseKind: c.kind(), Initiator: c.firstFIN,
 		Complete:     !c.ack1.IsZero() && !c.ack2.IsZero() || c.rstBy != Nobody,
-		ReuseAfterNS: c.reuseAfter,
+		ReuseAfterNS: c.reuseAfter, Accounting: accountingCounted,
 	}
 	switch c.firstFIN {
 	case ClientParty:
