@@ -21,14 +21,15 @@ func TestLayout(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, goType := range map[string]reflect.Type{
-		"key":           reflect.TypeFor[segment.Key](),
-		"direction":     reflect.TypeFor[segment.Direction](),
-		"counters":      reflect.TypeFor[segment.Counters](),
-		"segment":       reflect.TypeFor[segment.Segment](),
-		"encapsulation": reflect.TypeFor[segment.Encapsulation](),
-		"ledger":        reflect.TypeFor[programCounts](),
-		"batch":         reflect.TypeFor[walkBatch](),
-		"request":       reflect.TypeFor[walkRequest](),
+		"key":            reflect.TypeFor[segment.Key](),
+		"direction":      reflect.TypeFor[segment.Direction](),
+		"counters":       reflect.TypeFor[segment.Counters](),
+		"segment":        reflect.TypeFor[segment.Segment](),
+		"encapsulation":  reflect.TypeFor[segment.Encapsulation](),
+		"ledger":         reflect.TypeFor[programCounts](),
+		"batch":          reflect.TypeFor[walkBatch](),
+		"awaited_bucket": reflect.TypeFor[noteBucket](),
+		"request":        reflect.TypeFor[walkRequest](),
 	} {
 		t.Run(name, func(t *testing.T) {
 			var c *btf.Struct

@@ -39,7 +39,7 @@ struct awaited {
 	union address dst;
 	__u16 src_port;
 	__u16 dst_port;
-	__u32 end; /* what it acknowledges at least */
+	__u32 end;   /* what it acknowledges at least */
 	__s64 since; /* ns, CLOCK_MONOTONIC */
 };
 

@@ -6,6 +6,7 @@
 //   - parse.h: from a frame to the fields of its TCP segment
 //   - tunnel.h: labels and tunnels around it
 //   - flows.h: the flow table, and what a segment does to its flow's counters
+//   - awaited.h: without a flow table, which acknowledgements are to come
 //   - describe.h: a struct segment in the place of the frame
 //   - ledger.h: what became of every frame
 //   - accounts.h: many entries of the flow table in one system call
@@ -15,3 +16,4 @@
 package bpf
 
 //go:generate go run github.com/cilium/ebpf/cmd/bpf2go@v0.22.0 -cc clang-14 -strip llvm-strip-14 -target bpfel -no-global-types -go-package bpf Tap tap.c -- -O2 -g -Wall -Werror -mcpu=v3 -idirafter /usr/include/x86_64-linux-gnu -idirafter /usr/include/aarch64-linux-gnu
+//go:generate go run ./instructions tap_bpfel.o

@@ -143,7 +143,8 @@ static __always_inline int count_plain(struct ledger *l, struct frame *f)
 	struct ipv4_key key;
 	__u32 side;
 
-	if (!parse_plain(f, &p) || (p.tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST | TCP_ACK)) != TCP_ACK)
+	if (!parse_plain(f, &p) ||
+	    (p.tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST | TCP_ACK)) != TCP_ACK)
 		return 0;
 	side = ipv4_key_of(&p, &key);
 	flow = bpf_map_lookup_elem(&flows_ipv4, &key);
