@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,7 +15,6 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
-	"github.com/finwait/finwait/api/export"
 	"github.com/finwait/finwait/api/report"
 	"github.com/finwait/finwait/flowtable"
 	"github.com/finwait/finwait/flowtable/segment"
@@ -34,8 +34,8 @@ func newBenchReplayCommand() *cobra.Command {
 		Long: `Replay does what 'finwait replay --format summary' does with the same captures,
 as often as --count says, and gives packets, connections and octets per second,
 each by the clock and by the time of the processors. Before the first time it
-goes through the captures once, so that they are in memory where that has room
-for them.`,
+goes through the captures to count what they have, so that they are in memory
+where that has room for them.`,
 		Example: `  finwait bench replay capture.pcap
   finwait bench replay --count 10 --report replay *.pcap`,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -49,18 +49,22 @@ for them.`,
 	flags.Uint32Var(&o.maxFlows, "max-flows", 1<<20, "connections that can be followed at once")
 	bench.addFlags(flags)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		var load replayLoad
 		return runBench(cmd, bench, "Replaying captures with finwait on this machine", func(ctx context.Context, p *benchProgress) (*report.Report, error) {
 			repeat, _ := p.Repeat()
 			if repeat == 1 {
-				if _, err := timeReplay(ctx, o, args, p.out); err != nil {
+				var err error
+				p.Stage("counting", int64(2*len(args)))
+				if load, err = countReplay(ctx, o, args, p); err != nil {
 					return nil, err
 				}
 			}
-			r, err := timeReplay(ctx, o, args, p.out)
+			p.Stage("replaying", 1)
+			times, err := timeReplay(ctx, o, args)
 			if err != nil {
 				return nil, err
 			}
-			return replayReport(r, args, repeat), nil
+			return replayReport(load, times, args, repeat), nil
 		})
 	}
 	return cmd
@@ -82,48 +86,74 @@ func rereadable(paths []string) error {
 	return wrong
 }
 
-// replayRound is one replay of all captures.
-type replayRound struct {
+// replayLoad is what the captures have.
+type replayLoad struct {
 	packets, octets, connections uint64
-	wall, cpu                    time.Duration
 }
 
-// timeReplay does what replay does without records, the making of the table
-// and the summary's text included, and takes the time.
-func timeReplay(ctx context.Context, o replayOptions, paths []string, stderr io.Writer) (r replayRound, err error) {
-	cpu, start := processTime(), time.Now()
+// countReplay goes through the captures once to count their packets, and once
+// more to count the records that a replay makes of them.
+func countReplay(ctx context.Context, o replayOptions, paths []string, p *benchProgress) (load replayLoad, err error) {
 	sources, err := openAll(paths)
 	if err != nil {
-		return r, err
+		return load, err
 	}
 	defer func() {
 		for _, s := range sources {
 			err = errors.Join(err, s.Close())
 		}
 	}()
-	hasher, ring := segment.NewHasher(), flowtable.NewRing(replayRing, true)
-	table, err := flowtable.New(flowtable.Config{MaxFlows: o.maxFlows, Timeouts: o.timeouts, Records: ring}, hasher)
-	if err != nil {
-		return r, fmt.Errorf("--max-flows: %w", err)
+	for _, s := range sources {
+		if err := drain(ctx, s); err != nil {
+			return load, err
+		}
+		load.packets += s.Counts().Packets
+		load.octets += s.Counts().Octets
+		p.Add(1)
 	}
-	defer func() { err = errors.Join(err, table.Close()) }()
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	summary := export.NewSummary()
-	published := make(chan error, 1)
-	go func() { published <- publishReplay(ring, summary, nil, cancel) }()
-	bar := newProgress(stderr, sources)
-	damage := follow(ctx, worker.NewReplayer(table, hasher), sources)
-	ring.Close()
-	writeErr := <-published
-	bar.done()
-	traffic := replayTraffic(sources, table)
-	err = errors.Join(damage, writeErr, summary.Render(io.Discard, traffic))
-	r = replayRound{traffic.Packets, traffic.Octets, summary.Connections(), time.Since(start), processTime() - cpu}
-	if err == nil && r.packets == 0 {
-		err = fmt.Errorf("%q has no packets: there is nothing to measure", paths[0])
+	if load.packets == 0 {
+		return load, fmt.Errorf("%q: there are no packets to replay; name a capture that has some", paths)
 	}
-	return r, err
+	var records lineCounter
+	o.format = "ndjson"
+	err = replay(ctx, o, paths, &records, io.Discard)
+	load.connections = uint64(records)
+	p.Add(int64(len(paths)))
+	return load, err
+}
+
+// drain receives all segments of a source.
+func drain(ctx context.Context, source worker.Source) error {
+	batch := make([]*segment.Segment, 256)
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if _, err := source.Receive(batch, 0); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
+}
+
+// lineCounter counts the lines that are written to it.
+type lineCounter uint64
+
+func (c *lineCounter) Write(b []byte) (int, error) {
+	*c += lineCounter(bytes.Count(b, []byte{'\n'}))
+	return len(b), nil
+}
+
+// replayTimes is how long one replay took.
+type replayTimes struct{ wall, cpu time.Duration }
+
+// timeReplay replays as the command does, the opening of the files, the making
+// of the table and the text of the summary included.
+func timeReplay(ctx context.Context, o replayOptions, paths []string) (replayTimes, error) {
+	cpu, start := processTime(), time.Now()
+	err := replay(ctx, o, paths, io.Discard, io.Discard)
+	return replayTimes{time.Since(start), processTime() - cpu}, err
 }
 
 // processTime is the time that all processors spent for this process, in user
@@ -138,21 +168,21 @@ func processTime() time.Duration {
 
 var unusualInName = regexp.MustCompile(`[^A-Za-z0-9._+=-]+`)
 
-func replayReport(r replayRound, paths []string, repeat int) *report.Report {
+func replayReport(load replayLoad, times replayTimes, paths []string, repeat int) *report.Report {
 	name := "files=" + strconv.Itoa(len(paths))
 	if len(paths) == 1 {
 		name = "file=" + unusualInName.ReplaceAllString(filepath.Base(paths[0]), "_")
 	}
-	wall, cpu := r.wall.Seconds(), r.cpu.Seconds()
+	wall, cpu := times.wall.Seconds(), times.cpu.Seconds()
 	per := func(n uint64, seconds float64) float64 { return float64(n) / seconds }
 	return &report.Report{
 		Results: []report.Result{{Name: "Replay/" + name, Runs: 1, Metrics: []report.Metric{
-			{Value: per(r.packets, wall), Unit: "packets/s"},
-			{Value: per(r.packets, cpu), Unit: "packets/cpu-s"},
-			{Value: per(r.connections, wall), Unit: "connections/s"},
-			{Value: per(r.connections, cpu), Unit: "connections/cpu-s"},
-			{Value: per(r.octets, wall), Unit: "octets/s"},
-			{Value: per(r.octets, cpu), Unit: "octets/cpu-s"},
+			{Value: per(load.packets, wall), Unit: "packets/s"},
+			{Value: per(load.packets, cpu), Unit: "packets/cpu-s"},
+			{Value: per(load.connections, wall), Unit: "connections/s"},
+			{Value: per(load.connections, cpu), Unit: "connections/cpu-s"},
+			{Value: per(load.octets, wall), Unit: "octets/s"},
+			{Value: per(load.octets, cpu), Unit: "octets/cpu-s"},
 			{Value: wall * 1e9, Unit: "ns/op"},
 			{Value: cpu * 1e9, Unit: "cpu-ns/op"},
 			{Value: cpu / wall, Unit: "cpu/wall"},
@@ -160,11 +190,11 @@ func replayReport(r replayRound, paths []string, repeat int) *report.Report {
 		Charts: []report.Chart{{
 			Name: "replay", Title: "Packets per second, round by round", XLabel: "round", YLabel: "packets/s",
 			Legend: []string{"of the clock", "of processor time"},
-			Bars:   []report.Bar{{Label: strconv.Itoa(repeat), Values: []float64{per(r.packets, wall), per(r.packets, cpu)}}},
+			Bars:   []report.Bar{{Label: strconv.Itoa(repeat), Values: []float64{per(load.packets, wall), per(load.packets, cpu)}}},
 		}},
 		Notes: []string{
-			fmt.Sprintf("The captures have %d packets of %d octets on the wire, and %d connections.", r.packets, r.octets, r.connections),
-			"One operation is what 'finwait replay --format summary' does, but for the start of the process; the captures were read once before.",
+			fmt.Sprintf("The captures have %d packets of %d octets on the wire, and %d connections.", load.packets, load.octets, load.connections),
+			"One operation is what 'finwait replay --format summary' does, but for the start of the process; the captures were read before.",
 			"Processor time is user and system time of all threads (getrusage); cpu/wall above 1 means that two cores worked at the same time.",
 		},
 	}
