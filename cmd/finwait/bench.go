@@ -38,6 +38,7 @@ beside other times of the same run: compare the ratios.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(
+		newBenchConnectionsCommand(),
 		newBenchLiveCommand(),
 		newBenchProgramCommand(),
 		newBenchReplayCommand(),
