@@ -32,6 +32,7 @@ const (
 	TapVarControlOnly      = "control_only"
 	TapVarCrossing         = "crossing"
 	TapVarDescribeAll      = "describe_all"
+	TapVarFreshCounters    = "fresh_counters"
 	TapVarVocabulary       = "vocabulary"
 )
 
@@ -105,6 +106,7 @@ type TapVariableSpecs struct {
 	ControlOnly   *ebpf.VariableSpec `ebpf:"control_only"`
 	Crossing      *ebpf.VariableSpec `ebpf:"crossing"`
 	DescribeAll   *ebpf.VariableSpec `ebpf:"describe_all"`
+	FreshCounters *ebpf.VariableSpec `ebpf:"fresh_counters"`
 	Vocabulary    *ebpf.VariableSpec `ebpf:"vocabulary"`
 }
 
@@ -158,6 +160,7 @@ type TapVariables struct {
 	ControlOnly   *ebpf.Variable `ebpf:"control_only"`
 	Crossing      *ebpf.Variable `ebpf:"crossing"`
 	DescribeAll   *ebpf.Variable `ebpf:"describe_all"`
+	FreshCounters *ebpf.Variable `ebpf:"fresh_counters"`
 	Vocabulary    *ebpf.Variable `ebpf:"vocabulary"`
 }
 
