@@ -7,6 +7,7 @@ import (
 	"html/template"
 	"io"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -33,7 +34,7 @@ type pageChart struct {
 	Light, Dark template.HTML
 }
 
-// section is consecutive results that have the same metrics.
+// section is the results that begin with the same metric.
 type section struct {
 	Units []string
 	Rows  []row
@@ -47,8 +48,16 @@ type row struct {
 	Cells   []cell
 }
 
-// cell is the median of a metric over the repeats, and their ends.
-type cell struct{ Median, Low, High float64 }
+// cell is the median of a metric over the repeats. Low and High are the ends of
+// the repeats, or of the rounds in them where a result has "min-" and "max-" of
+// the metric.
+type cell struct {
+	There             bool
+	Median, Low, High float64
+}
+
+// Spread tells whether the ends are apart.
+func (c cell) Spread() bool { return c.Low < c.High }
 
 func (r *Report) writePage(w io.Writer, charts []rendered) error {
 	data := pageData{Report: r, Started: r.StartedAt.UTC().Format("2006-01-02 15:04:05 MST"), Facts: r.Machine.facts(), Sections: sections(r.Results)}
@@ -85,8 +94,8 @@ func (m *Machine) facts() []fact {
 	return list
 }
 
-// sections joins repeats and puts results with the same metrics together, in
-// the order in which names came first.
+// sections joins repeats and puts results with the same first metric together,
+// in the order in which they came first.
 func sections(results []Result) []section {
 	var names []string
 	repeats := map[string][]Result{}
@@ -99,15 +108,36 @@ func sections(results []Result) []section {
 	var list []section
 	for _, name := range names {
 		units := unitsOf(repeats[name])
-		if len(list) == 0 || !slices.Equal(list[len(list)-1].Units, units) {
-			list = append(list, section{Units: units})
+		at := slices.IndexFunc(list, func(s section) bool { return s.Units[0] == units[0] })
+		if at < 0 {
+			at = len(list)
+			list = append(list, section{})
 		}
-		s := &list[len(list)-1]
-		s.Rows = append(s.Rows, newRow(name, repeats[name], units))
+		s := &list[at]
+		for _, unit := range units {
+			if !slices.Contains(s.Units, unit) {
+				s.Units = append(s.Units, unit)
+			}
+		}
+		s.Rows = append(s.Rows, row{Name: name, Repeats: len(repeats[name]), Runs: repeats[name][0].Runs})
+	}
+	for _, s := range list {
+		for i := range s.Rows {
+			for _, unit := range s.Units {
+				s.Rows[i].Cells = append(s.Rows[i].Cells, newCell(repeats[s.Rows[i].Name], unit))
+			}
+		}
 	}
 	return list
 }
 
+// The ends of the rounds in a repeat, before the unit of their median.
+const (
+	leastOf    = "min-"
+	greatestOf = "max-"
+)
+
+// unitsOf are those that have a column of their own, at least one.
 func unitsOf(repeats []Result) []string {
 	var units []string
 	for _, r := range repeats {
@@ -117,21 +147,33 @@ func unitsOf(repeats []Result) []string {
 			}
 		}
 	}
-	return units
+	return slices.DeleteFunc(slices.Clone(units), func(unit string) bool {
+		of, ok := strings.CutPrefix(unit, leastOf)
+		if !ok {
+			of, ok = strings.CutPrefix(unit, greatestOf)
+		}
+		return ok && slices.Contains(units, of)
+	})
 }
 
-func newRow(name string, repeats []Result, units []string) row {
-	r := row{Name: name, Repeats: len(repeats), Runs: repeats[0].Runs}
-	for _, unit := range units {
-		var values []float64
+func newCell(repeats []Result, unit string) cell {
+	values := func(unit string) (list []float64) {
 		for i := range repeats {
 			if v, ok := repeats[i].Metric(unit); ok {
-				values = append(values, v)
+				list = append(list, v)
 			}
 		}
-		r.Cells = append(r.Cells, cell{Median(values), slices.Min(values), slices.Max(values)})
+		return list
 	}
-	return r
+	all := values(unit)
+	if len(all) == 0 {
+		return cell{}
+	}
+	return cell{
+		There: true, Median: Median(all),
+		Low:  slices.Min(append(values(leastOf+unit), all...)),
+		High: slices.Max(append(values(greatestOf+unit), all...)),
+	}
 }
 
 // StartedAtMachine is the time of the start for a <time> element.

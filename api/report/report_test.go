@@ -167,7 +167,7 @@ func TestDirectory(t *testing.T) {
 	}
 	for _, want := range []string{
 		"What a &lt;table&gt; &amp; its worker can do", "finwait bench table --flows=100k,1M", "0123456789ab", "Model 1", "3.0 GiB",
-		"<td>3 × 10</td><td>110<small>100 … 140</small></td>", "<td>–<small>", "Time &lt;per&gt; segment", "prefers-color-scheme: dark", ">100 k<",
+		"<td>3 × 10</td><td>110<small>100 … 140</small></td>", "<td>–</td>", "Time &lt;per&gt; segment", "prefers-color-scheme: dark", ">100 k<",
 	} {
 		if !bytes.Contains(page, []byte(want)) {
 			t.Errorf("the page lacks %q", want)
@@ -192,6 +192,27 @@ func wellFormed(t *testing.T, name string, text []byte) {
 			t.Errorf("%s: %v", name, err)
 			return
 		}
+	}
+}
+
+// Results with the same first metric share a table; the ends of rounds stand
+// below their median.
+func TestSections(t *testing.T) {
+	metrics := func(v float64) []Metric {
+		return []Metric{{v, "ns"}, {v - 1, "min-ns"}, {v + 1, "max-ns"}, {7, "max-octets"}}
+	}
+	got := sections([]Result{
+		{"A", 5, metrics(10)}, {"Ratio", 1, []Metric{{3, "ratio"}}}, {"B", 5, []Metric{{20, "ns"}, {9, "octets"}}}, {"A", 5, metrics(20)},
+	})
+	if len(got) != 2 || !slices.Equal(got[0].Units, []string{"ns", "max-octets", "octets"}) || len(got[0].Rows) != 2 || len(got[1].Rows) != 1 {
+		t.Fatalf("sections %+v", got)
+	}
+	a, b := got[0].Rows[0], got[0].Rows[1]
+	if a.Repeats != 2 || a.Cells[0] != (cell{true, 15, 9, 21}) || !a.Cells[0].Spread() || a.Cells[2].There {
+		t.Errorf("row %+v", a)
+	}
+	if b.Repeats != 1 || b.Cells[0] != (cell{true, 20, 20, 20}) || b.Cells[0].Spread() || b.Cells[1].There || !b.Cells[2].There {
+		t.Errorf("row %+v", b)
 	}
 }
 

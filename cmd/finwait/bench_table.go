@@ -236,7 +236,7 @@ func segmentResults(s *capacity.Result) []report.Result {
 		one("finwait-over-limit", spread(ratios(s.Finwait, s.Limit), "ratio")...),
 		one("finwait-heap", report.Metric{Value: float64(s.Heap), Unit: "octets"}, report.Metric{Value: s.GC, Unit: "ns/gc-cycle"},
 			report.Metric{Value: float64(s.GCCycles), Unit: "gc-cycles"}),
-		one("gomap-heap", report.Metric{Value: s.GoMapGC, Unit: "ns/gc-cycle"}),
+		one("gomap-heap", report.Metric{Value: s.GoMapOctets * float64(s.Flows), Unit: "octets"}, report.Metric{Value: s.GoMapGC, Unit: "ns/gc-cycle"}),
 	}
 }
 
@@ -270,5 +270,6 @@ var tableNotes = []string{
 	"limit is random additions to two adjacent cache lines of 128 octets per connection, eight independent ones at a time, in huge pages where the kernel gives them.",
 	"octets/connection is what the table reserves in all, divided by the connections that it has room for; for gomap it is live heap.",
 	"finwait-heap is the live Go heap and a whole garbage collection with the tables of this size and the smaller ones filled and no Go map made; gc-cycles were during finwait's rounds.",
+	"gomap-heap is the live heap that the Go map of this size added, and a whole garbage collection with the maps of this size and the smaller ones.",
 	"connections is whole ones, from SYN to record, in a table kept more than half full; one in eight ends by its idle timeout.",
 }
