@@ -50,7 +50,7 @@ type liveOptions struct {
 	receive     string
 	force       bool
 	receiver    receiverKind
-	accounting  string
+	sequence    bool
 	exec        string
 	execAfter   string
 
@@ -94,7 +94,11 @@ frames' addresses are those set aside for benchmarks (RFC 2544, RFC 5180).`,
 		Args: noArguments,
 	}
 	o.addFlags(cmd, &f)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+	accounting := addAccountingFlag(cmd.Flags())
+	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
+		if o.sequence, err = isSequence(*accounting); err != nil {
+			return err
+		}
 		if err := o.complete(&f); err != nil {
 			return usageError{err}
 		}
@@ -128,7 +132,6 @@ func (o *liveOptions) addFlags(cmd *cobra.Command, f *liveFlags) {
 	flags.StringVar(&o.receive, "receive", "", "interface where frames arrive")
 	flags.BoolVar(&o.force, "force", false, "take interfaces with an address of this machine too")
 	flags.StringVar(&f.receiver, "receiver", string(receiverFinwait), "what stands where frames arrive: finwait, drop, or none")
-	flags.StringVar(&o.accounting, "accounting", accountingCounted, "how finwait accounts: counted or sequence")
 	flags.StringVar(&o.exec, "exec", "", "command to run where frames arrive; {interface} stands for the interface's name")
 	flags.StringVar(&o.execAfter, "exec-after", "", "command to run there after a trial, of which the output is noted")
 }
@@ -153,8 +156,6 @@ func (o *liveOptions) complete(f *liveFlags) error {
 		return errors.New("--transmit and --receive: name both interfaces, or neither")
 	case o.transmit != "" && o.transmit == o.receive:
 		return fmt.Errorf("--transmit and --receive %q: two interfaces are needed", o.transmit)
-	case o.accounting != accountingCounted:
-		return fmt.Errorf("--accounting %q: choose counted", o.accounting)
 	case o.receiver != receiverFinwait && o.rate == rateSearch:
 		return fmt.Errorf("--receiver %s: it tells no losses to search by; name a --rate, or full", o.receiver)
 	case o.execAfter != "" && o.exec == "":

@@ -16,8 +16,10 @@ var livePercentiles = []float64{50, 99, 99.9}
 func (o *liveOptions) name() string {
 	receiver := string(o.receiver)
 	switch {
+	case o.receiver == receiverFinwait && o.sequence:
+		receiver = accountingSequence
 	case o.receiver == receiverFinwait:
-		receiver = o.accounting
+		receiver = accountingCounted
 	case o.exec != "":
 		receiver = "exec"
 	}

@@ -144,14 +144,14 @@ func (s *liveSession) openReceiver(ctx context.Context) (err error) {
 		s.receiver, err = generator.Deliver(s.receiveName())
 		return err
 	}
-	s.check = newRecordCheck(s.generator, s.options.accounting == accountingSequence)
+	s.check = newRecordCheck(s.generator, s.options.sequence)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return fmt.Errorf("open the appliance's API: %w", err)
 	}
 	flows := uint32(s.options.connections + spareFlows)
 	c := applianceConfig{
-		tap:      xdp.Config{Interfaces: []string{s.receiveName()}, MaxFlows: flows, Force: s.options.force},
+		tap:      xdp.Config{Interfaces: []string{s.receiveName()}, MaxFlows: flows, Force: s.options.force, Sequence: s.options.sequence},
 		maxFlows: flows,
 		recent:   1 << 17,
 		timeouts: flowtable.LiveTimeouts(),
@@ -159,6 +159,9 @@ func (s *liveSession) openReceiver(ctx context.Context) (err error) {
 		sinks:    []export.Branch{{Name: "check", Sink: s.check}},
 		patience: lastRecords,
 		report:   s.progress.Say,
+	}
+	if s.options.sequence {
+		c.timeouts.Established = sequenceIdle
 	}
 	if s.appliance, err = startAppliance(ctx, c); err != nil {
 		return errors.Join(err, listener.Close())
