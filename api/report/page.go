@@ -128,6 +128,26 @@ func sections(results []Result) []section {
 			}
 		}
 	}
+	return narrow(list)
+}
+
+// columns are as many as a page has room for beside the names.
+const columns = 6
+
+// narrow cuts sections that are too wide into such as stand below each other.
+func narrow(wide []section) []section {
+	var list []section
+	for _, s := range wide {
+		parts := (len(s.Units) + columns - 1) / columns
+		for i := range parts {
+			from, to := i*len(s.Units)/parts, (i+1)*len(s.Units)/parts
+			part := section{Units: s.Units[from:to], Rows: slices.Clone(s.Rows)}
+			for j := range part.Rows {
+				part.Rows[j].Cells = part.Rows[j].Cells[from:to]
+			}
+			list = append(list, part)
+		}
+	}
 	return list
 }
 

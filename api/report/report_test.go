@@ -216,6 +216,29 @@ func TestSections(t *testing.T) {
 	}
 }
 
+// What is too wide for a page is cut, and nothing of it is left out.
+func TestWideSections(t *testing.T) {
+	r := Result{Name: "A", Runs: 1}
+	for i := range 3*columns - 1 {
+		r.Metrics = append(r.Metrics, Metric{float64(i), "unit" + strings.Repeat("x", i)})
+	}
+	next := 0.0
+	for _, s := range sections([]Result{r}) {
+		if len(s.Units) > columns || len(s.Rows) != 1 || len(s.Rows[0].Cells) != len(s.Units) || s.Rows[0].Name != "A" {
+			t.Fatalf("section %+v", s)
+		}
+		for i, c := range s.Rows[0].Cells {
+			if c.Median != next || s.Units[i] != r.Metrics[int(next)].Unit {
+				t.Fatalf("%s: %v, want %v", s.Units[i], c.Median, next)
+			}
+			next++
+		}
+	}
+	if int(next) != len(r.Metrics) {
+		t.Errorf("%v metrics of %d are there", next, len(r.Metrics))
+	}
+}
+
 // An earlier report gives way, its charts included; so do files that were cut
 // short by the end of the process.
 func TestEarlierReportGivesWay(t *testing.T) {
