@@ -214,15 +214,29 @@ func (t *Table) Update(batch []*segment.Segment, hashes []uint64) {
 }
 
 func (t *Table) update(batch []*segment.Segment, hashes []uint64) {
+	n := len(batch)
+	for i := 0; i < n+2*stretch; i += stretch {
+		if i < n {
+			t.fetchBuckets(batch, hashes, i, min(i+stretch, n))
+		}
+		if from := i - stretch; from >= 0 && from < n {
+			t.fetchSlots(batch, hashes, from, min(i, n))
+		}
+		if from := i - 2*stretch; from >= 0 {
+			t.follow(batch, hashes, from, min(i-stretch, n))
+		}
+	}
+}
+
+// follow is the third stage.
+func (t *Table) follow(batch []*segment.Segment, hashes []uint64, from, to int) {
 	a := &t.look
-	t.ahead(batch, hashes)
-	for i, s := range batch {
+	for i := from; i < to; i++ {
+		s, key, side, slot := batch[i], &a.keys[i], a.sides[i], a.slots[i]
 		if s.At > t.now || !t.started {
 			t.Advance(s.At)
 		}
-		key, side := &a.keys[i], a.sides[i]
-		slot := a.slots[i]
-		if slot == 0 || !t.hot[slot].is(key) { // or what came before in the batch has changed that
+		if slot == 0 || !t.hot[slot].is(key) { // or what came before has changed that
 			slot = t.find(hashes[i], key)
 		}
 		if slot == 0 || !t.plain(slot, s, side) {

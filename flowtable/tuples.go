@@ -26,9 +26,12 @@ type tupleMemory struct {
 	keep int64 // ns after the close
 }
 
+// minTupleSets fill a page.
+const minTupleSets = 64
+
 // newTupleMemory has two places for each connection that is followed.
 func newTupleMemory(capacity uint32, keep int64) (tupleMemory, error) {
-	sets, err := reserve[tupleSet](2*uint64(capacity)/tupleWays + 1)
+	sets, err := reserve[tupleSet](max(2*uint64(capacity)/tupleWays, minTupleSets))
 	return tupleMemory{sets: sets, keep: keep}, err
 }
 

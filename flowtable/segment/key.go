@@ -1,8 +1,8 @@
 package segment
 
 import (
-	"encoding/binary"
 	"hash/maphash"
+	"math/bits"
 	"unsafe"
 )
 
@@ -18,25 +18,37 @@ type Key struct {
 // KeySize is the size of a Key in octets, shared with the kernel program.
 const KeySize = 40
 
-var _ [KeySize]byte = [unsafe.Sizeof(Key{})]byte{}
+var (
+	_ [KeySize]byte = [unsafe.Sizeof(Key{})]byte{}
+	_ [16]byte      = [unsafe.Offsetof(Segment{}.Dst) - unsafe.Offsetof(Segment{}.Src)]byte{}
+)
 
 // KeyOf returns the key of a segment's flow, and 0 where the segment's sender
 // is the key's Low, 1 where it is its High.
 func KeyOf(s *Segment) (key Key, side uint8) {
-	if lower(&s.Src, s.SrcPort, &s.Dst, s.DstPort) {
-		return Key{Low: s.Src, High: s.Dst, LowPort: s.SrcPort, HighPort: s.DstPort}, 0
-	}
-	return Key{Low: s.Dst, High: s.Src, LowPort: s.DstPort, HighPort: s.SrcPort}, 1
+	side = key.Set(s)
+	return key, side
 }
 
-func lower(a *[16]byte, aPort uint16, b *[16]byte, bPort uint16) bool {
-	for i := 0; i < 16; i += 8 {
-		x, y := binary.BigEndian.Uint64(a[i:]), binary.BigEndian.Uint64(b[i:])
-		if x != y {
-			return x < y
-		}
-	}
-	return aPort <= bPort
+// Set makes k the key of a segment's flow, and returns the sender's side as KeyOf
+// does. It has no branch that depends on addresses, which no processor could
+// predict, and writes whole words, so that whoever reads the key at once need not
+// wait for the parts of one. Ports stand side by side in a little-endian word, as
+// on every machine that the kernel programs are compiled for.
+func (k *Key) Set(s *Segment) (side uint8) {
+	addresses := (*[4]uint64)(unsafe.Pointer(&s.Src)) // and Dst
+	src0, src1, dst0, dst1 := addresses[0], addresses[1], addresses[2], addresses[3]
+	srcPort, dstPort := uint64(s.SrcPort), uint64(s.DstPort)
+	_, higher := bits.Sub64(dstPort, srcPort, 0)
+	_, higher = bits.Sub64(bits.ReverseBytes64(dst1), bits.ReverseBytes64(src1), higher)
+	_, higher = bits.Sub64(bits.ReverseBytes64(dst0), bits.ReverseBytes64(src0), higher)
+	swap := -higher
+	x0, x1, ports := (src0^dst0)&swap, (src1^dst1)&swap, (srcPort^dstPort)&swap
+	words := (*[KeySize / 8]uint64)(unsafe.Pointer(k))
+	words[0], words[1] = src0^x0, src1^x1
+	words[2], words[3] = dst0^x0, dst1^x1
+	words[4] = srcPort ^ ports | (dstPort^ports)<<16
+	return uint8(higher)
 }
 
 // Hasher is a keyed hash of flows. Its secret is random per process, so that
