@@ -17,10 +17,10 @@ const (
 	// context.
 	stride = 1 << 18
 
-	// warming is the part of a round that comes before its clock starts, so
-	// that each contender finds its own memory in the caches and not that of
-	// the one before.
-	warming = 8
+	// warming is the part of a turn that comes once more before its clock
+	// starts: a contender whose memory fits into the caches is to find it
+	// there, and not that of the one before.
+	warming = 4
 )
 
 // size is the contenders at one number of flows.
@@ -118,13 +118,13 @@ func (s *size) establish(ctx context.Context, p Progress, t *traffic, follow fun
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		end := min(first+stride, s.Flows)
-		p.Add(int64(end - first))
+		begin, end := first, min(first+stride, s.Flows)
 		for first < end {
 			n := min(batchSize, end-first)
 			t.handshakes(first, int(n), follow)
 			first += n
 		}
+		p.Add(int64(end - begin))
 	}
 	return nil
 }
