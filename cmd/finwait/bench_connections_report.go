@@ -44,10 +44,15 @@ func at(h *hdrhistogram.Histogram, percentile float64) time.Duration {
 }
 
 // failureList names the reasons in parentheses, nothing where there are none.
+// A step that was ended early may have come to none that counts.
 func failureList(c *load.Counts) string {
+	counted := &c.Failures
+	if c.Abandoned {
+		counted = &c.AllFailures
+	}
 	var reasons []string
 	for f := range load.Failure(load.Failures) {
-		if n := c.Failures[f]; n > 0 {
+		if n := counted[f]; n > 0 {
 			reasons = append(reasons, fmt.Sprintf("%v %d", f, n))
 		}
 	}

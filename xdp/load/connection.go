@@ -255,6 +255,7 @@ func (t *thread) fail(i uint32, reason Failure, err error, now int64) {
 
 // failed counts a failure.
 func (t *thread) failed(counted bool, reason Failure, err error) {
+	t.counts.AllFailures[reason]++
 	if counted {
 		t.counts.Failures[reason]++
 	}

@@ -34,7 +34,8 @@ type Counts struct {
 	Mean            float64 // of those, over the measured time
 
 	// All of the step, warm-up included.
-	Opened uint64 // SYNs asked of the kernel
+	Opened      uint64 // SYNs asked of the kernel
+	AllFailures [Failures]uint64
 	// Abandoned: the step was ended early, since every connection of the
 	// last hopeless failed.
 	Abandoned bool
@@ -54,8 +55,11 @@ func (c *Counts) Failed() uint64 {
 }
 
 // FailureRatio is the share of the opened connections that failed by the
-// target.
+// target; of those of a step that was abandoned before it was measured, all.
 func (c *Counts) FailureRatio() float64 {
+	if c.Abandoned && c.Offered == 0 {
+		return 1
+	}
 	if ended := c.Closed + c.Failed(); ended > 0 {
 		return float64(c.Failed()) / float64(ended)
 	}
@@ -97,6 +101,7 @@ func (c *Counts) add(o *Counts) {
 	c.Opened += o.Opened
 	for f, n := range o.Failures {
 		c.Failures[f] += n
+		c.AllFailures[f] += o.AllFailures[f]
 	}
 	if c.OtherError == nil {
 		c.OtherError = o.OtherError

@@ -130,6 +130,10 @@ func TestHopeless(t *testing.T) {
 			if !counts.Abandoned || counts.Failures[c.reason] < hopeless || counts.Failures[c.reason] != counts.Failed() {
 				t.Errorf("%+v", counts)
 			}
+			early := run(t, config, Rate{PerSecond: 1000, WarmUp: time.Minute, Duration: time.Minute})
+			if !early.Abandoned || early.Offered != 0 || early.AllFailures[c.reason] < hopeless || early.FailureRatio() != 1 || early.Measured != 0 {
+				t.Errorf("in the warm-up: %+v", early)
+			}
 			if counts.Measured <= 0 || counts.Measured > 30*time.Second || counts.FailureRatio() != 1 {
 				t.Errorf("measured for %v, failure ratio %v", counts.Measured, counts.FailureRatio())
 			}

@@ -127,7 +127,7 @@ func (s *Step) judge(limits []Limit) {
 func (s *Step) worst() Failure {
 	worst := Refused
 	for f := range Failure(Failures) {
-		if !f.ours() && s.Counts.Failures[f] > s.Counts.Failures[worst] {
+		if !f.ours() && s.Counts.AllFailures[f] > s.Counts.AllFailures[worst] {
 			worst = f
 		}
 	}

@@ -37,7 +37,7 @@ func TestParseRates(t *testing.T) {
 // to 100, of which two failed.
 func limited() *Step {
 	s := &Step{Wire: NewWire(), Counts: Counts{Offered: 100, EstablishedThen: 97, Closed: 98, Lag: newLag()}}
-	s.Counts.Failures[Refused], s.Counts.Failures[NoSlot] = 2, 0
+	s.Counts.Failures[Refused], s.Counts.AllFailures[Refused] = 2, 2
 	for i := range 100 {
 		for w := range Wave(Waves) {
 			if w != CloseWait {
