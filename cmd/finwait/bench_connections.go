@@ -34,7 +34,7 @@ type connectionsOptions struct {
 	benchOptions
 	target, rate, close, send, ports, netInterface string
 	sources, limits                                []string
-	stepDuration, warmUp, hold, timeout            time.Duration
+	stepDuration, warmUp, hold, timeout, maxLag    time.Duration
 	expect, maxConcurrent, threads                 int
 }
 
@@ -100,6 +100,7 @@ func (o *connectionsOptions) addFlags(flags *pflag.FlagSet) {
 	flags.IntVar(&o.expect, "expect", 1, "octets of answer to wait for after --send; 0 for none")
 	flags.DurationVar(&o.timeout, "timeout", 5*time.Second, "how long to wait for SYN-ACK, answer and FIN, each")
 	flags.StringSliceVar(&o.limits, "limit", []string{"failures=0.1%", "rate=95%"}, "what each step must keep to; may be repeated")
+	flags.DurationVar(&o.maxLag, "max-lag", load.UsualLag, "99th percentile of this machine's own lateness, above which a step says nothing")
 	flags.StringSliceVar(&o.sources, "source", nil, "local addresses to connect from (default: that of the route)")
 	flags.StringVar(&o.ports, "ports", "", "local ports to connect from, FIRST-LAST (default: net.ipv4.ip_local_port_range)")
 	flags.StringVar(&o.netInterface, "interface", "", "where to watch (default: the interface of the route)")
@@ -138,7 +139,7 @@ func (o *connectionsOptions) validated(flags *pflag.FlagSet) (*connectionsBench,
 func (o *connectionsOptions) read(flags *pflag.FlagSet) (*connectionsBench, error) {
 	b := &connectionsBench{
 		config: load.Config{Hold: o.hold, Timeout: o.timeout, MaxConcurrent: o.maxConcurrent, Threads: o.threads},
-		plan:   load.Plan{WarmUp: o.warmUp, Duration: o.stepDuration},
+		plan:   load.Plan{WarmUp: o.warmUp, Duration: o.stepDuration, MaxLag: o.maxLag},
 	}
 	if o.target == "" {
 		return nil, errors.New("--target: name the address and port to connect to; it must be yours to load")

@@ -264,6 +264,7 @@ func TestBenchConnectionsRejects(t *testing.T) {
 		"max concurrent connections 0":          append(target, "--max-concurrent", "0"),
 		"100 connections would be open":         append(target, "--max-concurrent", "10", "--rate", "10", "--hold", "10s"),
 		"threads 0":                             append(target, "--threads", "0"),
+		"greatest lag 0s":                       append(target, "--max-lag", "0s"),
 		`--source "10.255.255.1"`:               append(target, "--source", "10.255.255.1"),
 		`--source "::1"`:                        append(target, "--source", "::1"),
 		`--source "me"`:                         append(target, "--source", "me"),

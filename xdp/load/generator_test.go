@@ -63,7 +63,7 @@ func TestEnds(t *testing.T) {
 	request := func(c *Config) { c.Send = []byte("hello") }
 	expect := func(c *Config) { c.Send, c.Expect = []byte("hello"), 6 }
 	hold := func(c *Config) { c.Hold = 20 * time.Millisecond }
-	short := func(c *Config) { c.Timeout = 50 * time.Millisecond }
+	short := func(c *Config) { c.Timeout = 300 * time.Millisecond }
 	for name, c := range map[string]struct {
 		close  Close
 		serve  func(*net.TCPConn, <-chan struct{})
@@ -125,7 +125,7 @@ func TestHopeless(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			config := s.config(c.target)
-			config.Timeout = 100 * time.Millisecond
+			config.Timeout = 300 * time.Millisecond
 			counts := run(t, config, Rate{PerSecond: 1000, Duration: time.Minute})
 			if !counts.Abandoned || counts.Failures[c.reason] < hopeless || counts.Failures[c.reason] != counts.Failed() {
 				t.Errorf("%+v", counts)

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// lagBound is the 99th percentile of the lag from which on the load was not
-// what it should have been.
-const lagBound = 20 * time.Millisecond
+// UsualLag is a Plan's MaxLag where nothing asks for another: well below what a
+// target's queues make of an uneven load, and above what a scheduler does.
+const UsualLag = 20 * time.Millisecond
 
 // Verdict is what a step says of the target.
 type Verdict uint8
@@ -38,6 +38,9 @@ type Plan struct {
 	WarmUp   time.Duration
 	Duration time.Duration // that is measured
 	Limits   []Limit
+	// MaxLag is the 99th percentile of the lag from which on the load was not
+	// what it should have been, and a step is generator-bound.
+	MaxLag time.Duration
 }
 
 // Validate finds what cannot be carried out with a configuration.
@@ -54,6 +57,9 @@ func (p *Plan) Validate(c *Config) error {
 		if !l.appliesTo(c.Close) {
 			return fmt.Errorf("limit %q: a connection that is reset has no %v; choose connect, failures or rate", l, l.wave)
 		}
+	}
+	if p.MaxLag <= 0 {
+		return fmt.Errorf("greatest lag %v: it must be more than 0, such as %v", p.MaxLag, UsualLag)
 	}
 	highest := p.Rates[len(p.Rates)-1]
 	if held := highest * c.Hold.Seconds(); held > float64(c.MaxConcurrent) {
@@ -81,7 +87,7 @@ func Search(ctx context.Context, g *Generator, p Plan, o Observer, report func(*
 		if err := errors.Join(err, ended); err != nil {
 			return steps, err
 		}
-		step.judge(p.Limits)
+		step.judge(&p)
 		steps = append(steps, step)
 		report(&steps[len(steps)-1])
 		if step.Verdict != Held {
@@ -104,15 +110,15 @@ func Highest(steps []Step) *Step {
 
 // judge sets the verdict. What is the generator's fault comes first: such a
 // step is never the target's limit.
-func (s *Step) judge(limits []Limit) {
-	if s.Reasons = s.ownFaults(); len(s.Reasons) > 0 {
+func (s *Step) judge(p *Plan) {
+	if s.Reasons = s.ownFaults(p.MaxLag); len(s.Reasons) > 0 {
 		s.Verdict = GeneratorBound
 	}
 	var passed []string
 	if s.Counts.Abandoned {
 		passed = append(passed, fmt.Sprintf("every connection of the last %d failed (%v)", hopeless, s.worst()))
 	}
-	for _, l := range limits {
+	for _, l := range p.Limits {
 		if found := l.exceeded(s); found != "" {
 			passed = append(passed, found)
 		}
@@ -134,7 +140,7 @@ func (s *Step) worst() Failure {
 	return worst
 }
 
-func (s *Step) ownFaults() []string {
+func (s *Step) ownFaults(maxLag time.Duration) []string {
 	var faults []string
 	c := &s.Counts
 	if n := c.Failures[NoLocalPort]; n > 0 {
@@ -144,8 +150,8 @@ func (s *Step) ownFaults() []string {
 	if n := c.Failures[NoSlot]; n > 0 {
 		faults = append(faults, fmt.Sprintf("%d connections were not opened, since as many as may be were open; allow more at once", n))
 	}
-	if lag := time.Duration(c.Lag.ValueAtQuantile(99)); lag > lagBound {
-		faults = append(faults, fmt.Sprintf("the generator was late: %v at the 99th percentile, more than %v; use more threads or a larger machine", lag, lagBound))
+	if lag := time.Duration(c.Lag.ValueAtQuantile(99)); lag > maxLag {
+		faults = append(faults, fmt.Sprintf("the generator was late: %v at the 99th percentile, more than %v; use more threads or a larger machine", lag, maxLag))
 	}
 	if !c.Abandoned && c.Missed > 0 {
 		faults = append(faults, fmt.Sprintf("the generator did not open %d connections that were due", c.Missed))

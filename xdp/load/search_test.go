@@ -114,7 +114,7 @@ func TestVerdicts(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := limited()
 			c.change(s)
-			s.judge([]Limit{c.limit})
+			s.judge(&Plan{Limits: []Limit{c.limit}, MaxLag: UsualLag})
 			if s.Verdict != c.want || len(s.Reasons) != len(c.reasons) {
 				t.Fatalf("%v: %q", s.Verdict, s.Reasons)
 			}
@@ -158,7 +158,7 @@ func TestSearchStopsAtTheLimit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan := Plan{Rates: []float64{50, 100, 200, 400}, Duration: 300 * time.Millisecond, Limits: []Limit{limit}}
+	plan := Plan{Rates: []float64{50, 100, 200, 400}, Duration: 300 * time.Millisecond, Limits: []Limit{limit}, MaxLag: time.Minute}
 	observer, reported := &blind{}, 0
 	steps, err := Search(t.Context(), g, plan, observer, func(*Step) { reported++ })
 	if err != nil {
@@ -193,7 +193,8 @@ func TestPlanRejects(t *testing.T) {
 	}{
 		"at least one rate":      {Plan{}, ByClient},
 		"must ascend":            {Plan{Rates: []float64{2, 1}}, ByClient},
-		"20 connections":         {Plan{Rates: []float64{1, 20}}, ByClient},
+		"greatest lag 0s":        {Plan{Rates: []float64{1}}, ByClient},
+		"20 connections":         {Plan{Rates: []float64{1, 20}, MaxLag: 1}, ByClient},
 		"reset has no teardown;": {Plan{Rates: []float64{1}, Limits: []Limit{teardown}}, ByReset},
 	} {
 		config.Close = c.close

@@ -66,7 +66,7 @@ func (s *site) config(target netip.AddrPort) Config {
 	}
 	return Config{
 		Target: target, Sources: []netip.Addr{source}, LowPort: 20000, HighPort: 59999,
-		Timeout: 2 * time.Second, MaxConcurrent: 500, Threads: 1,
+		Timeout: 10 * time.Second, MaxConcurrent: 500, Threads: 1,
 		Within: func(run func() error) error { return s.Do(lab.Client, run) },
 	}
 }
