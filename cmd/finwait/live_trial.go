@@ -63,10 +63,10 @@ func (s *liveSession) load(ctx context.Context, rate float64) (*liveTrial, error
 			return nil, err
 		}
 	}
-	before, others, ledger := cpuTimes{}, s.programCPU(), s.ledger()
+	others, ledger := s.programCPU(), s.ledger()
 	t := &liveTrial{Asked: rate}
-	var err error
-	if before, err = readCPU(); err != nil {
+	before, err := readCPU()
+	if err != nil {
 		return nil, err
 	}
 	t.Run, err = s.follow(what, steps, func() (generator.Run, error) { return s.generator.Load(ctx, rate, s.options.trial) })

@@ -45,5 +45,5 @@ func (p *Plan) Connection(n uint32) Connection { return p.config.connection(n, p
 
 // firstData is how many data segments the connection that filled slot n has.
 func (c *Config) firstData(n uint32) int {
-	return int(uint64(n*2654435769) * (uint64(c.DataSegments) + 1) >> 32)
+	return int(uint64(n*2654435769) * uint64(c.DataSegments+openingSegments+closingSegments) >> 32)
 }

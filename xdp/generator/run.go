@@ -210,10 +210,10 @@ func (g *Generator) call(turns uint32) error {
 	}
 	_, _, errno := unix.Syscall(unix.SYS_BPF, unix.BPF_PROG_RUN, uintptr(unsafe.Pointer(attr)), unsafe.Sizeof(*attr))
 	runtime.KeepAlive(g)
-	switch {
-	case errno == 0 || errno == unix.EINTR:
+	switch errno {
+	case 0, unix.EINTR:
 		return nil
-	case errno == unix.EINVAL:
+	case unix.EINVAL:
 		return fmt.Errorf("send frames of %d octets: %w: Linux 5.18 or later is needed for live frames", len(g.frame), errno)
 	default:
 		return fmt.Errorf("send frames of %d octets: %w", len(g.frame), errno)

@@ -315,9 +315,9 @@ static __always_inline void compose(const struct slot *s, struct outgoing *o)
 	o->ack = o->by_server ? client_next : server_next;
 }
 
-/* Begins a connection in a slot. The first ones have a part of the data only,
- * spread evenly and out of step with their neighbours, so that the window never
- * closes all at once.
+/* Begins a connection in a slot. The first ones have data for a part of what a
+ * whole one takes, spread evenly and out of step with their neighbours, so that
+ * the window never closes all at once.
  */
 static __always_inline int begin(struct state *st, struct slot *s, __u32 index)
 {
@@ -329,7 +329,7 @@ static __always_inline int begin(struct state *st, struct slot *s, __u32 index)
 	s->sent = 0;
 	s->data = data_segments;
 	if (st->mode == MODE_FILL)
-		s->data = (__u64)(index * 2654435769u) * (data_segments + 1) >> 32;
+		s->data = (__u64)(index * 2654435769u) * (data_segments + STEPS - 1) >> 32;
 	return 0;
 }
 
