@@ -198,6 +198,7 @@ func TestFrames(t *testing.T) {
 		"IPv6":             {Window: 100, DataSegments: 21, IPv6: true, Closer: ClosedByServer, Seed: 1 << 31},
 		"IPv6, long":       {Window: 64, DataSegments: 9, IPv6: true, FrameLength: 1000, Closer: ClosedInTurn},
 		"no data":          {Window: 200, DataSegments: 0, Seed: 0xffffffff},
+		"cut short":        {Window: 4000, DataSegments: 1, Closer: ClosedInTurn},
 		"one at a time":    {Window: 1, DataSegments: 3, Closer: ClosedInTurn},
 		"no more than 300": {Window: 100, DataSegments: 6, Connections: 300},
 	} {

@@ -19,7 +19,7 @@ func (g *Generator) Plan() (*Plan, error) {
 	}
 	p := &Plan{config: g.config, opened: counts.Opened, last: make(map[uint32]uint32)}
 	for i := range min(uint64(len(g.slots)), counts.Opened) {
-		if s := &g.slots[i]; s.Sent != uint32(g.config.DataSegments) {
+		if s := &g.slots[i]; s.Sent != uint32(p.DataSegments(s.Connection)) {
 			p.last[s.Connection] = s.Sent
 		}
 	}
