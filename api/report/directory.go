@@ -34,18 +34,29 @@ func (e *ForeignError) Error() string {
 	return fmt.Sprintf("directory %q holds %q, which is no part of an earlier report; choose an empty or a new directory", e.Dir, e.File)
 }
 
-// CheckDir tells whether WriteDir could write into dir: a directory that is
-// empty, missing, or holds an earlier report and nothing else. The error is a
-// *ForeignError where it holds something else.
-func CheckDir(dir string) error {
-	_, err := earlier(dir)
-	return err
+// PrepareDir makes dir where it is missing and tells whether WriteDir could
+// write into it, so that nothing is measured in vain: it must be empty, or hold
+// an earlier report and nothing else. The error is a *ForeignError where it
+// holds something else.
+func PrepareDir(dir string) error {
+	if _, err := earlier(dir); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return directoryError(dir, err)
+	}
+	probe, err := os.CreateTemp(dir, unfinished+"*")
+	if err != nil {
+		return directoryError(dir, err)
+	}
+	return errors.Join(probe.Close(), os.Remove(probe.Name()))
 }
 
 // WriteDir writes the report into dir, which it makes where it is missing:
 // index.html, which needs no other file and no network, its charts as SVG
-// files, results.txt as of WriteBench and report.json as of WriteJSON. An earlier report gives
-// way. Each file is whole or not there; index.html comes last.
+// files, results.txt as of WriteBench and report.json as of WriteJSON. An
+// earlier report gives way. Each file is whole or not there; index.html comes
+// last.
 func (r *Report) WriteDir(dir string) error {
 	if err := r.validate(); err != nil {
 		return err
@@ -167,8 +178,8 @@ func earlierNames(dir string) ([]string, error) {
 
 func directoryError(dir string, err error) error {
 	var cause *fs.PathError
-	if errors.As(err, &cause) && cause.Path == dir {
-		err = cause.Err
+	if errors.As(err, &cause) && filepath.Clean(cause.Path) == filepath.Clean(dir) {
+		err = cause.Err // which is said already
 	}
 	return fmt.Errorf("report directory %q: %w; choose one that can be written", dir, err)
 }

@@ -276,7 +276,7 @@ func TestForeignDirectory(t *testing.T) {
 			t.Fatal(err)
 		}
 		before := names(t, dir)
-		for _, err := range []error{CheckDir(dir), example().WriteDir(dir)} {
+		for _, err := range []error{PrepareDir(dir), example().WriteDir(dir)} {
 			var foreign *ForeignError
 			if !errors.As(err, &foreign) || foreign.File != name || !strings.Contains(err.Error(), "choose") {
 				t.Errorf("%s: error %v", name, err)
@@ -286,11 +286,18 @@ func TestForeignDirectory(t *testing.T) {
 			t.Errorf("%s: files were %q and are %q", name, before, after)
 		}
 	}
+	fresh := filepath.Join(t.TempDir(), "a", "b")
+	if err := PrepareDir(fresh); err != nil || len(names(t, fresh)) != 0 {
+		t.Errorf("a new directory: error %v", err)
+	}
+	if err := PrepareDir("/proc/finwait"); err == nil || !strings.Contains(err.Error(), `"/proc/finwait"`) {
+		t.Errorf("a directory that cannot be made: error %v", err)
+	}
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := CheckDir(file); err == nil || !strings.Contains(err.Error(), file) {
+	if err := PrepareDir(file); err == nil || !strings.Contains(err.Error(), file) {
 		t.Errorf("a file in place of a directory: error %v", err)
 	}
 }

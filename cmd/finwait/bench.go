@@ -79,7 +79,7 @@ func (o *benchOptions) validate() error {
 	if o.report == "" {
 		return nil
 	}
-	if err := report.CheckDir(o.report); err != nil {
+	if err := report.PrepareDir(o.report); err != nil {
 		return usageError{fmt.Errorf("--report: %w", err)}
 	}
 	return nil
@@ -102,7 +102,10 @@ func runBench(cmd *cobra.Command, o benchOptions, title string, measure func(ctx
 		p.finish()
 		if err != nil {
 			failed = err
-			if cmd.Context().Err() != nil {
+			switch {
+			case errors.Is(err, context.Canceled):
+				failed = fmt.Errorf("interrupted in repeat %d of %d: there are results of %d", p.repeat, o.count, p.repeat-1)
+			case cmd.Context().Err() != nil:
 				failed = fmt.Errorf("interrupted in repeat %d of %d: %w", p.repeat, o.count, err)
 			}
 			break

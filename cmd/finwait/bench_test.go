@@ -97,6 +97,10 @@ func TestBenchFails(t *testing.T) {
 	if !errors.Is(err, broken) || !strings.Contains(err.Error(), "repeat 2 of 5") || strings.Count(stdout, "BenchmarkNothing") != 1 {
 		t.Errorf("error %v, output\n%s", err, stdout)
 	}
+	stdout, _, err = benchmark(ctx, func(*benchProgress) (*report.Report, error) { return nil, ctx.Err() })
+	if err == nil || err.Error() != "interrupted in repeat 1 of 1: there are results of 0" || stdout != "" {
+		t.Errorf("error %v, output\n%s", err, stdout)
+	}
 	stdout, _, err = benchmark(context.Background(), func(*benchProgress) (*report.Report, error) { return nil, broken })
 	if !errors.Is(err, broken) || stdout != "" {
 		t.Errorf("error %v, output\n%s", err, stdout)
@@ -117,6 +121,7 @@ func TestBenchUsage(t *testing.T) {
 		{"bench table --format xml", []string{`--format "xml"`, "bench or json"}},
 		{"bench table --count 0", []string{"--count 0", "1 to"}},
 		{"bench table --report " + dir, []string{"--report", dir, "thesis.tex", "choose"}},
+		{"bench table --report /proc/finwait", []string{"--report", `"/proc/finwait"`, "choose"}},
 		{"bench table --flows 100k,,1M", []string{`--flows "100k,,1M"`, `""`, "100k,1M,10M"}},
 		{"bench table --flows 1.5M", []string{`"1.5M"`, "1000 to"}},
 		{"bench table --flows 999", []string{`"999"`, "1000 to"}},
@@ -139,6 +144,25 @@ func TestBenchUsage(t *testing.T) {
 		for _, want := range c.says {
 			if !strings.Contains(stderr, want) {
 				t.Errorf("%s: the message lacks %q: %s", c.line, want, stderr)
+			}
+		}
+	}
+}
+
+// What was asked for is no error and goes to standard output.
+func TestBenchHelp(t *testing.T) {
+	for line, says := range map[string][]string{
+		"bench":               {"table", "replay", "benchstat", "--report"},
+		"bench table --help":  {"--flows", "--rounds", "--segments", "--connections", "--memory-limit", "--count", "--format", "--report", "benchstat before after"},
+		"bench replay --help": {"FILE...", "--max-flows", "(default 5)", "--format", "--report"},
+	} {
+		status, stdout, stderr := finwait(strings.Fields(line)...)
+		if status != 0 || stderr != "" {
+			t.Errorf("%q: exit status %d, standard error %q", line, status, stderr)
+		}
+		for _, want := range says {
+			if !strings.Contains(stdout, want) {
+				t.Errorf("%q: the answer lacks %q: %s", line, want, stdout)
 			}
 		}
 	}
