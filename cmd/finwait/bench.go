@@ -88,7 +88,8 @@ func (o *benchOptions) validate() error {
 // runBench measures as often as asked and writes the results in every form
 // asked for. measure returns results, charts and notes; the rest of the report
 // is filled in here. Where a repeat fails or is interrupted, the whole ones
-// before it are written, and its error is returned.
+// before it are written with what measure returned beside its error, and that
+// is returned.
 func runBench(cmd *cobra.Command, o benchOptions, title string, measure func(ctx context.Context, p *benchProgress) (*report.Report, error)) error {
 	if err := o.validate(); err != nil {
 		return err
@@ -100,17 +101,19 @@ func runBench(cmd *cobra.Command, o benchOptions, title string, measure func(ctx
 	for p.repeat = 1; p.repeat <= o.count; p.repeat++ {
 		found, err := measure(cmd.Context(), p)
 		p.finish()
+		if found != nil {
+			all.Add(found)
+		}
 		if err != nil {
 			failed = err
 			switch {
 			case errors.Is(err, context.Canceled):
-				failed = fmt.Errorf("interrupted in repeat %d of %d: there are results of %d", p.repeat, o.count, p.repeat-1)
+				failed = fmt.Errorf("interrupted in repeat %d of %d; there are %d results", p.repeat, o.count, len(all.Results))
 			case cmd.Context().Err() != nil:
 				failed = fmt.Errorf("interrupted in repeat %d of %d: %w", p.repeat, o.count, err)
 			}
 			break
 		}
-		all.Add(found)
 	}
 	if failed != nil && len(all.Results) == 0 {
 		return failed

@@ -98,8 +98,12 @@ func TestBenchFails(t *testing.T) {
 		t.Errorf("error %v, output\n%s", err, stdout)
 	}
 	stdout, _, err = benchmark(ctx, func(*benchProgress) (*report.Report, error) { return nil, ctx.Err() })
-	if err == nil || err.Error() != "interrupted in repeat 1 of 1: there are results of 0" || stdout != "" {
+	if err == nil || err.Error() != "interrupted in repeat 1 of 1; there are 0 results" || stdout != "" {
 		t.Errorf("error %v, output\n%s", err, stdout)
+	}
+	stdout, _, err = benchmark(context.Background(), func(*benchProgress) (*report.Report, error) { return found(2), broken }, "--count=5")
+	if !errors.Is(err, broken) || strings.Count(stdout, "BenchmarkNothing") != 1 {
+		t.Errorf("what was found in part: error %v, output\n%s", err, stdout)
 	}
 	stdout, _, err = benchmark(context.Background(), func(*benchProgress) (*report.Report, error) { return nil, broken })
 	if !errors.Is(err, broken) || stdout != "" {
