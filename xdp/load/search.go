@@ -111,23 +111,36 @@ func Highest(steps []Step) *Step {
 // judge sets the verdict. What is the generator's fault comes first: such a
 // step is never the target's limit.
 func (s *Step) judge(p *Plan) {
-	if s.Reasons = s.ownFaults(p.MaxLag); len(s.Reasons) > 0 {
-		s.Verdict = GeneratorBound
-	}
+	ours := s.ownFaults(p.MaxLag)
 	var passed []string
 	if s.Counts.Abandoned {
 		passed = append(passed, fmt.Sprintf("every connection of the last %d failed (%v)", hopeless, s.worst()))
 	}
+	lag := s.lag()
 	for _, l := range p.Limits {
-		if found := l.exceeded(s); found != "" {
-			passed = append(passed, found)
+		found := l.exceeded(s)
+		if found == "" {
+			continue
+		}
+		passed = append(passed, found)
+		if l.share == noShare && lag > l.time && lag <= p.MaxLag {
+			// Connections that are opened late come in a heap, and a heap
+			// takes about as long to be served as it was late.
+			ours = append(ours, fmt.Sprintf("the generator was late: %v at the 99th percentile, more than %v in which waves are judged; "+
+				"use more threads or a larger machine", lag, l.time))
 		}
 	}
-	if len(passed) > 0 && s.Verdict == Held {
+	switch {
+	case len(ours) > 0:
+		s.Verdict = GeneratorBound
+	case len(passed) > 0:
 		s.Verdict = Exceeded
 	}
-	s.Reasons = append(s.Reasons, passed...)
+	s.Reasons = append(ours, passed...)
 }
+
+// lag is the 99th percentile.
+func (s *Step) lag() time.Duration { return time.Duration(s.Counts.Lag.ValueAtQuantile(99)) }
 
 // worst is the target's failure that is seen most.
 func (s *Step) worst() Failure {
@@ -150,7 +163,7 @@ func (s *Step) ownFaults(maxLag time.Duration) []string {
 	if n := c.Failures[NoSlot]; n > 0 {
 		faults = append(faults, fmt.Sprintf("%d connections were not opened, since as many as may be were open; allow more at once", n))
 	}
-	if lag := time.Duration(c.Lag.ValueAtQuantile(99)); lag > maxLag {
+	if lag := s.lag(); lag > maxLag {
 		faults = append(faults, fmt.Sprintf("the generator was late: %v at the 99th percentile, more than %v; use more threads or a larger machine", lag, maxLag))
 	}
 	if !c.Abandoned && c.Missed > 0 {

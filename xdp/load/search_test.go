@@ -95,21 +95,28 @@ func TestVerdicts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	brief, err := ParseLimit("p99=2ms")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, c := range map[string]struct {
 		change  func(*Step)
 		limit   Limit
 		want    Verdict
 		reasons []string
 	}{
-		"held":         {func(*Step) {}, lax, Held, nil},
-		"exceeded":     {func(*Step) {}, strict, Exceeded, []string{"failures=0%"}},
-		"refused":      {func(s *Step) { s.Counts.Abandoned, s.Counts.Missed = true, 5 }, lax, Exceeded, []string{"every connection of the last 100 failed (refused)"}},
-		"no port":      {func(s *Step) { s.Counts.Failures[NoLocalPort] = 1 }, lax, GeneratorBound, []string{"TIME-WAIT"}},
-		"no slot":      {func(s *Step) { s.Counts.Failures[NoSlot] = 1 }, lax, GeneratorBound, []string{"allow more"}},
-		"missed":       {func(s *Step) { s.Counts.Missed = 7 }, lax, GeneratorBound, []string{"did not open 7"}},
-		"lost":         {func(s *Step) { s.Wire.Lost = 3 }, lax, GeneratorBound, []string{"3 frames"}},
-		"late":         {func(s *Step) { _ = s.Counts.Lag.RecordValue(int64(time.Second)) }, lax, GeneratorBound, []string{"late"}},
-		"late, failed": {func(s *Step) { s.Counts.Missed = 7 }, strict, GeneratorBound, []string{"did not open 7", "failures=0%"}},
+		"held":     {func(*Step) {}, lax, Held, nil},
+		"exceeded": {func(*Step) {}, strict, Exceeded, []string{"failures=0%"}},
+		"refused":  {func(s *Step) { s.Counts.Abandoned, s.Counts.Missed = true, 5 }, lax, Exceeded, []string{"every connection of the last 100 failed (refused)"}},
+		"no port":  {func(s *Step) { s.Counts.Failures[NoLocalPort] = 1 }, lax, GeneratorBound, []string{"TIME-WAIT"}},
+		"no slot":  {func(s *Step) { s.Counts.Failures[NoSlot] = 1 }, lax, GeneratorBound, []string{"allow more"}},
+		"missed":   {func(s *Step) { s.Counts.Missed = 7 }, lax, GeneratorBound, []string{"did not open 7"}},
+		"lost":     {func(s *Step) { s.Wire.Lost = 3 }, lax, GeneratorBound, []string{"3 frames"}},
+		"late":     {func(s *Step) { _ = s.Counts.Lag.RecordValue(int64(time.Second)) }, lax, GeneratorBound, []string{"late"}},
+		"late for the limit": {func(s *Step) { _ = s.Counts.Lag.RecordValue(int64(3 * time.Millisecond)) }, brief, GeneratorBound,
+			[]string{"more than 2ms in which", "p99=2ms: it was"}},
+		"in time for the limit": {func(s *Step) { _ = s.Counts.Lag.RecordValue(int64(time.Millisecond)) }, brief, Exceeded, []string{"p99=2ms: it was"}},
+		"late, failed":          {func(s *Step) { s.Counts.Missed = 7 }, strict, GeneratorBound, []string{"did not open 7", "failures=0%"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := limited()

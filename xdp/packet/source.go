@@ -121,6 +121,10 @@ func (s *Source) open(loopback bool) (err error) {
 			return fmt.Errorf("ignore outgoing frames (needs Linux 4.20): %w", err)
 		}
 	}
+	// Without it a frame has no stamp until it comes to this socket.
+	if err := unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1); err != nil {
+		return fmt.Errorf("stamp frames as they pass the interface: %w", err)
+	}
 	if s.ring, err = newRing(s.fd, s.config.RingOctets); err != nil {
 		return err
 	}
