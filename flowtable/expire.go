@@ -130,6 +130,8 @@ func (t *Table) turn(w *wheel, due int64) {
 // settle decides about the first n connections of t.due, which were taken out of
 // their wheel: back into it where they were active since, else their record.
 func (t *Table) settle(n int) {
+	t.fetchHot(t.due[:n])
+	t.fetchCold(t.due[:n])
 	for i, slot := range t.due[:n] {
 		t.load(slot, &t.loaded[i])
 	}
@@ -159,10 +161,11 @@ func (t *Table) settle(n int) {
 			t.link(slot, c.class, at)
 		}
 	}
+	t.fetchEnds(over)
 	t.takeCounters(over)
 	for i, slot := range t.due[:over] {
 		c := &t.loaded[i]
-		t.end(slot, c, &t.counters[i], c.idleReason())
+		t.end(slot, c, t.dueHashes[i], &t.counters[i], c.idleReason())
 	}
 }
 
@@ -257,16 +260,12 @@ func (t *Table) finish(slot uint32, c *connection, hash uint64, reason EndReason
 	t.unlink(slot, c.class)
 	t.due[0], t.loaded[0] = slot, *c
 	t.takeCounters(1)
-	t.endHashed(slot, c, hash, &t.counters[0], reason)
+	t.end(slot, c, hash, &t.counters[0], reason)
 }
 
-func (t *Table) end(slot uint32, c *connection, k *segment.Counters, reason EndReason) {
-	t.endHashed(slot, c, t.hashes.Hash(&c.key), k, reason)
-}
-
-// endHashed writes the last record of a connection that is in no wheel, and
+// end writes the last record of a connection that is in no wheel, and
 // frees its slot.
-func (t *Table) endHashed(slot uint32, c *connection, hash uint64, k *segment.Counters, reason EndReason) {
+func (t *Table) end(slot uint32, c *connection, hash uint64, k *segment.Counters, reason EndReason) {
 	lossy := t.lossy(c, c.has(connEntry))
 	t.settleCounters(c, k)
 	t.write(c, reason, lossy)
@@ -374,13 +373,14 @@ func (t *Table) Flush(reason EndReason) {
 				n++
 			}
 		}
+		t.fetchEnds(n)
 		t.takeCounters(n)
 		for i, at := range t.due[:n] {
 			c, why := &t.loaded[i], reason
 			if c.has(connClosed) {
 				why = EndClosed
 			}
-			t.end(at, c, &t.counters[i], why)
+			t.end(at, c, t.dueHashes[i], &t.counters[i], why)
 		}
 	}
 }

@@ -99,15 +99,16 @@ type Table struct {
 	fullAt    atomic.Int64 // the kernel's flow table had no room
 	stats     Stats
 
-	look     lookAhead
-	work     connection // of the segment at hand
-	due      [AccountsBatch]uint32
-	loaded   [AccountsBatch]connection // those due
-	keys     [AccountsBatch]segment.Key
-	counters [AccountsBatch]segment.Counters
-	strays   [AccountsBatch]segment.Key // kernel entries of connections that are over
-	strayN   int
-	hashes   hasher
+	look      lookAhead
+	work      connection // of the segment at hand
+	due       [AccountsBatch]uint32
+	loaded    [AccountsBatch]connection // those due
+	dueHashes [AccountsBatch]uint64
+	keys      [AccountsBatch]segment.Key
+	counters  [AccountsBatch]segment.Counters
+	strays    [AccountsBatch]segment.Key // kernel entries of connections that are over
+	strayN    int
+	hashes    hasher
 }
 
 // hasher is the keyed hash that the table shares with whoever deals out its

@@ -35,9 +35,12 @@ func newTupleMemory(capacity uint32, keep int64) (tupleMemory, error) {
 	return tupleMemory{sets: sets, keep: keep}, err
 }
 
-func (m *tupleMemory) set(hash uint64) *tupleSet {
-	return &m.sets[uint64(uint32(hash))*uint64(len(m.sets))>>32]
+// home is the number of a tuple's set.
+func (m *tupleMemory) home(hash uint64) uint32 {
+	return uint32(uint64(uint32(hash)) * uint64(len(m.sets)) >> 32)
 }
+
+func (m *tupleMemory) set(hash uint64) *tupleSet { return &m.sets[m.home(hash)] }
 
 // place finds a tuple in its set, below 0 where it is not there.
 func (s *tupleSet) place(hash uint64) int {
