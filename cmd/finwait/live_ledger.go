@@ -61,16 +61,9 @@ func (s *liveSession) losses(sent generator.Counts, before liveLedger) []loss {
 		return found
 	}
 	now := s.settledLedger(sent, before)
-	since := func(stage, reason string) uint64 { return now.count(stage, reason) - before.count(stage, reason) }
-	named := since(xdp.StageNIC, "rx_dropped") + since(xdp.StageNIC, "rx_missed")
-	came := now.tcpFrames() - before.tcpFrames()
-	if missing := sent.Sent - min(sent.Sent, came); missing > named {
-		note("wire: frames that were taken and never came to the program", missing-named)
-	}
-	if passed, received := since(xdp.StageProgram, "passed"), since(stageWorker, "received"); passed > received {
-		socket := since(xdp.StageSocket, "rx_dropped") + since(xdp.StageSocket, "rx_ring_full") + since(xdp.StageSocket, "malformed")
-		note("socket: segments that were passed and never came to the worker", passed-received-min(passed-received, socket))
-	}
+	missing, stuck := now.unaccounted(before, sent)
+	note("wire: frames that were taken and never came to the program", missing)
+	note("socket: segments that were passed and never came to the worker", stuck)
 	for name, entry := range now {
 		if entry.Loss {
 			note(strings.Replace(name, " ", ": ", 1), entry.Count-before[name].Count)
@@ -80,21 +73,28 @@ func (s *liveSession) losses(sent generator.Counts, before liveLedger) []loss {
 	return found
 }
 
-// settledLedger is the ledger once everything has come, or nothing moves.
-func (s *liveSession) settledLedger(sent generator.Counts, before liveLedger) liveLedger {
-	began := time.Now()
-	last, moved := s.ledger(), time.Now()
-	for time.Since(began) < settling && time.Since(moved) < settled {
-		time.Sleep(settled / 10)
-		now := s.ledger()
-		if now.tcpFrames() != last.tcpFrames() || now.count(stageWorker, "received") != last.count(stageWorker, "received") {
-			moved = time.Now()
+// unaccounted are the frames that did not come to the program and the segments
+// that did not come to the worker, as far as no other line names them.
+func (l liveLedger) unaccounted(before liveLedger, sent generator.Counts) (missing, stuck uint64) {
+	since := func(stage string, reasons ...string) (n uint64) {
+		for _, reason := range reasons {
+			n += l.count(stage, reason) - before.count(stage, reason)
 		}
-		last = now
-		arrived := now.tcpFrames()-before.tcpFrames() == sent.Sent
-		if arrived && now.count(xdp.StageProgram, "passed") == now.count(stageWorker, "received") {
-			break
+		return n
+	}
+	came := l.tcpFrames() - before.tcpFrames() + since(xdp.StageNIC, "rx_dropped", "rx_missed")
+	received := since(stageWorker, "received") + since(xdp.StageSocket, "rx_dropped", "rx_ring_full", "malformed")
+	passed := since(xdp.StageProgram, "passed")
+	return sent.Sent - min(sent.Sent, came), passed - min(passed, received)
+}
+
+// settledLedger is the ledger once everything is accounted for, or has had all
+// the time that a machine with other work could need.
+func (s *liveSession) settledLedger(sent generator.Counts, before liveLedger) liveLedger {
+	for began := time.Now(); ; time.Sleep(settlePoll) {
+		now := s.ledger()
+		if missing, stuck := now.unaccounted(before, sent); missing+stuck == 0 || time.Since(began) > settling {
+			return now
 		}
 	}
-	return last
 }

@@ -19,10 +19,10 @@ const (
 	// gentleRate is at which a window is filled and drained, in frames a second:
 	// most of them are control segments, and nothing is measured there.
 	gentleRate = 200_000
-	// settled is how long nothing may have moved until all is taken to have come.
-	settled = 60 * time.Millisecond
-	// settling bounds the wait for it.
-	settling = 5 * time.Second
+	// settling bounds the wait for what was sent to have come, and settlePoll is how
+	// often that is looked at.
+	settling   = 5 * time.Second
+	settlePoll = 5 * time.Millisecond
 	// idleSample is for how long the machine is watched without load.
 	idleSample = 2 * time.Second
 	// spareFlows are kept for connections that linger.
@@ -107,7 +107,7 @@ func (s *liveSession) atReceiver(fn func() error) error {
 func (s *liveSession) openGenerator() (err error) {
 	c := s.options.generatorConfig()
 	if s.wire != nil {
-		c.Interface, c.Destination = generator.TransmitInterface, s.wire.Address()
+		c.Interface = generator.TransmitInterface
 		return s.wire.AtTransmitter(func() error {
 			s.generator, err = generator.Open(c)
 			return err
@@ -252,9 +252,9 @@ func (s *liveSession) awaitRecords(ctx context.Context) error {
 	s.progress.Stage("await the last records", -1)
 	linger := s.appliance.config.timeouts.Linger
 	last, moved := s.check.written(), time.Now()
-	for time.Since(moved) < linger+settling/2 && s.check.written() < s.generator.Counts().Opened {
+	for time.Since(moved) < linger+settling && s.check.written() < s.generator.Counts().Opened {
 		select {
-		case <-time.After(settled):
+		case <-time.After(10 * settlePoll):
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}

@@ -53,8 +53,8 @@ type Config struct {
 	// driver must take redirected frames (ndo_xdp_xmit): that of a veth does as
 	// soon as the other end has an XDP program.
 	Interface string
-	// Destination is the frames' destination address; that of the broadcast
-	// where it is empty.
+	// Destination is the frames' destination address. Where it is empty they are
+	// for nobody there is, as on a port to which a switch mirrors traffic.
 	Destination net.HardwareAddr
 	// Window is the number of connections that are open at once.
 	Window int
@@ -120,7 +120,7 @@ func (c *Config) complete() error {
 		c.Connections = MaxConnections
 	}
 	if len(c.Destination) == 0 {
-		c.Destination = net.HardwareAddr{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
+		c.Destination = net.HardwareAddr{0x02, 0, 0, 0, 0, 0x02} // locally administered
 	}
 	switch {
 	case c.Interface == "":

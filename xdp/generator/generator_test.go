@@ -42,7 +42,7 @@ func open(tb testing.TB, c Config, receive func(string) (*Receiver, error)) (*Wi
 	if err != nil {
 		tb.Fatal(err)
 	}
-	c.Interface, c.Destination = TransmitInterface, wire.Address()
+	c.Interface = TransmitInterface
 	var g *Generator
 	err = wire.AtTransmitter(func() (err error) {
 		g, err = Open(c)

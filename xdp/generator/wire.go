@@ -3,7 +3,6 @@ package generator
 import (
 	"errors"
 	"fmt"
-	"net"
 	"os"
 
 	"github.com/vishvananda/netlink"
@@ -22,7 +21,6 @@ const (
 // which nobody else speaks. It vanishes with the process.
 type Wire struct {
 	transmit, receive *os.File
-	address           net.HardwareAddr // of the receiving interface
 }
 
 // NewWire makes one. It needs root.
@@ -65,14 +63,7 @@ func (w *Wire) build() (err error) {
 		if err := up("lo"); err != nil { // for what runs there and talks to itself
 			return err
 		}
-		if err := up(ReceiveInterface); err != nil {
-			return err
-		}
-		device, err := netlink.LinkByName(ReceiveInterface)
-		if err == nil {
-			w.address = device.Attrs().HardwareAddr
-		}
-		return err
+		return up(ReceiveInterface)
 	})
 }
 
@@ -86,9 +77,6 @@ func up(name string) error {
 	}
 	return nil
 }
-
-// Address is that of the receiving interface.
-func (w *Wire) Address() net.HardwareAddr { return w.address }
 
 // AtTransmitter runs fn with the calling thread where TransmitInterface is.
 func (w *Wire) AtTransmitter(fn func() error) error { return netns.Do(w.transmit, fn) }
