@@ -209,12 +209,14 @@ func seriesOf(steps []load.Step, name string, value func(*load.Step) float64) re
 }
 
 // waveSeries is a wave's percentile, in ms, of the steps in which it was seen.
+// A wave of no time at all, such as a close_wait that one segment begins and
+// ends, is drawn as one of 1 ns, since the axis is logarithmic.
 func waveSeries(steps []load.Step, wave load.Wave, percentile float64) (report.Series, bool) {
 	series := report.Series{Name: wave.String()}
 	for i := range steps {
 		if h := steps[i].Wire.Times[wave]; h.TotalCount() > 0 {
 			series.X = append(series.X, steps[i].Rate)
-			series.Y = append(series.Y, float64(h.ValueAtQuantile(percentile))/1e6)
+			series.Y = append(series.Y, float64(max(h.ValueAtQuantile(percentile), 1))/1e6)
 		}
 	}
 	return series, len(series.X) > 0

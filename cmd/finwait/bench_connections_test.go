@@ -123,10 +123,9 @@ func TestBenchConnections(t *testing.T) {
 		check func(t *testing.T, m map[string]float64)
 	}{
 		"client": {[]string{"--target", waits, "--report", page}, []string{"four_way"}, func(t *testing.T, m map[string]float64) {
-			// The delay lies behind the FIN; the ACK before it is the kernel's,
-			// which may be a little late.
-			if m["ns/teardown-p50"] < 0.99*float64(applicationDelay) || m["ns/fin_wait_1-p50"] > m["ns/close_wait-p50"] {
-				t.Errorf("the application's delay is not in close_wait: %v", m)
+			// A sleep is never shorter than it should be, and lies behind FIN1.
+			if m["ns/teardown-p50"] < 0.99*float64(applicationDelay) || m["ns/close_wait-max"] == 0 {
+				t.Errorf("the application's delay is not in the teardown: %v", m)
 			}
 		}},
 		"server": {[]string{"--target", answers, "--send", `GET / HTTP/1.0\r\n\r\n`}, []string{"four_way", "three_way"}, func(t *testing.T, m map[string]float64) {
@@ -155,8 +154,8 @@ func TestBenchConnections(t *testing.T) {
 					}
 				}
 			}
-			// A SYN may leave as the measured time ends.
-			if ended < 90 || ended > 110 || m["ns/server_handshake-p50"] == 0 || m["ns/client_handshake-p50"] == 0 {
+			// A SYN may leave after the measured time in which it was due.
+			if ended < 50 || ended > 120 || m["ns/server_handshake-p50"] == 0 || m["ns/client_handshake-p50"] == 0 {
 				t.Errorf("%v of 100 measured connections ended: %s", ended, stdout)
 			}
 			c.check(t, m)
@@ -264,6 +263,7 @@ func TestBenchConnectionsRejects(t *testing.T) {
 		"max concurrent connections 0":          append(target, "--max-concurrent", "0"),
 		"100 connections would be open":         append(target, "--max-concurrent", "10", "--rate", "10", "--hold", "10s"),
 		"threads 0":                             append(target, "--threads", "0"),
+		"not one connection would be":           append(target, "--rate", "0.01"),
 		"greatest lag 0s":                       append(target, "--max-lag", "0s"),
 		`--source "10.255.255.1"`:               append(target, "--source", "10.255.255.1"),
 		`--source "::1"`:                        append(target, "--source", "::1"),

@@ -79,7 +79,8 @@ func TestEnds(t *testing.T) {
 		"server":                         {close: ByServer, serve: atOnce},
 		"server after a request":         {close: ByServer, serve: answerAndClose, change: []func(*Config){expect}},
 		"server after a request held":    {close: ByServer, serve: answerAndClose, change: []func(*Config){expect, hold}},
-		"reset":                          {close: ByReset, serve: untilFIN, change: []func(*Config){hold}},
+		"reset":                          {close: ByReset, serve: untilFIN},
+		"reset after a hold":             {close: ByReset, serve: untilFIN, change: []func(*Config){hold}},
 		"reset after an answer":          {close: ByReset, serve: answer, change: []func(*Config){expect}},
 		"server closes too early":        {close: ByClient, serve: atOnce, change: []func(*Config){hold}, fails: true, reason: EarlyClose},
 		"server closes without answer":   {close: ByServer, serve: atOnce, change: []func(*Config){expect}, fails: true, reason: EarlyClose},
@@ -88,7 +89,11 @@ func TestEnds(t *testing.T) {
 		"server does not close":          {close: ByServer, serve: silent, change: []func(*Config){short}, fails: true, reason: CloseTimeout},
 		"server does not close its half": {close: ByClient, serve: silent, change: []func(*Config){short}, fails: true, reason: CloseTimeout},
 	} {
-		for _, address := range []string{serverAddress, serverIPv6} {
+		addresses := []string{serverAddress}
+		if name == c.close.String() {
+			addresses = append(addresses, serverIPv6)
+		}
+		for _, address := range addresses {
 			t.Run(name+" "+address, func(t *testing.T) {
 				served := &site{s.Network, t}
 				config := s.config(served.serve(address, c.serve))
@@ -104,7 +109,8 @@ func TestEnds(t *testing.T) {
 					if counts.Closed != counts.Offered || counts.Established != counts.Offered || counts.Failed() != 0 {
 						t.Errorf("%+v", counts)
 					}
-				} else if counts.Closed != 0 || counts.Failures[c.reason] == 0 || counts.Failures[c.reason] != counts.Failed() {
+				} else if counts.Closed != 0 || counts.Failures[c.reason] == 0 || counts.Failures[c.reason]+counts.Failures[ConnectTimeout] != counts.Failed() {
+					// A stalled machine may let SYNs wait as well.
 					t.Errorf("expected %v alone: %+v", c.reason, counts)
 				}
 			})
@@ -175,7 +181,7 @@ func TestOwnLimits(t *testing.T) {
 	})
 	t.Run("ports where the server closes", func(t *testing.T) {
 		config := s.config(s.serve(serverAddress, atOnce))
-		config.LowPort, config.HighPort, config.Close = 60101, 60300, ByServer
+		config.LowPort, config.HighPort, config.Close = 60101, 60150, ByServer
 		if counts := run(t, config, step); counts.Failures[NoLocalPort] != 0 || counts.Opened != stepConnections {
 			t.Errorf("%+v", counts)
 		}

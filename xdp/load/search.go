@@ -53,6 +53,9 @@ func (p *Plan) Validate(c *Config) error {
 			return fmt.Errorf("rate %v after %v: rates must ascend", r, p.Rates[i-1])
 		}
 	}
+	if p.Rates[0]*p.Duration.Seconds() < 1 {
+		return fmt.Errorf("rate %v for %v: not one connection would be measured; choose a longer time", p.Rates[0], p.Duration)
+	}
 	for _, l := range p.Limits {
 		if !l.appliesTo(c.Close) {
 			return fmt.Errorf("limit %q: a connection that is reset has no %v; choose connect, failures or rate", l, l.wave)

@@ -200,9 +200,10 @@ func TestPlanRejects(t *testing.T) {
 	}{
 		"at least one rate":      {Plan{}, ByClient},
 		"must ascend":            {Plan{Rates: []float64{2, 1}}, ByClient},
-		"greatest lag 0s":        {Plan{Rates: []float64{1}}, ByClient},
-		"20 connections":         {Plan{Rates: []float64{1, 20}, MaxLag: 1}, ByClient},
-		"reset has no teardown;": {Plan{Rates: []float64{1}, Limits: []Limit{teardown}}, ByReset},
+		"not one connection":     {Plan{Rates: []float64{0.5}, Duration: time.Second}, ByClient},
+		"greatest lag 0s":        {Plan{Rates: []float64{1}, Duration: time.Second}, ByClient},
+		"20 connections":         {Plan{Rates: []float64{1, 20}, Duration: time.Second, MaxLag: 1}, ByClient},
+		"reset has no teardown;": {Plan{Rates: []float64{1}, Duration: time.Second, Limits: []Limit{teardown}}, ByReset},
 	} {
 		config.Close = c.close
 		if err := c.plan.Validate(&config); err == nil || !strings.Contains(err.Error(), want) {

@@ -26,7 +26,7 @@ func (w Wave) String() string {
 	return [...]string{"server_handshake", "client_handshake", "fin_wait_1", "close_wait", "last_ack", "teardown"}[w]
 }
 
-// Times of waves are kept from 1 ns up to 10 minutes, with 3 significant
+// Times of waves are kept up to 10 minutes, with 3 significant
 // digits.
 const (
 	greatestTime = int64(10 * time.Minute)
@@ -55,9 +55,9 @@ func NewWire() Wire {
 	return w
 }
 
-// Record adds a time in ns; one of 0 counts as 1.
+// Record adds a time in ns.
 func (w *Wire) Record(wave Wave, ns int64) {
-	_ = w.Times[wave].RecordValue(min(max(ns, 1), greatestTime)) // in bounds
+	_ = w.Times[wave].RecordValue(min(max(ns, 0), greatestTime)) // in bounds
 }
 
 // Observer sees a step's connections. Its methods are called in turn for each
