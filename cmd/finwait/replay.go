@@ -16,8 +16,7 @@ import (
 	"github.com/finwait/finwait/xdp/pcap"
 )
 
-// replayRing is the records that may wait for the output while the table goes
-// on.
+// replayRing is the records that may wait where a replay is only measured.
 const replayRing = 4096
 
 type replayOptions struct {
@@ -37,7 +36,8 @@ privilege.
 
 It reads pcap and pcapng, compressed by gzip or not, of Ethernet, Linux cooked,
 raw IP, loopback and PPP; "-" is standard input. Files that were cut from one
-capture are followed across the cuts.`,
+capture are followed across the cuts. A file has the size that it has when it
+is opened: what is appended to it later is not read.`,
 		Example: `  finwait replay capture.pcap
   finwait replay --format ndjson capture.pcapng | jq 'select(.close_wait_ns > 5e9)'
   tcpdump -i eth0 -w - tcp | finwait replay --format ndjson -`,
@@ -95,8 +95,8 @@ func replay(ctx context.Context, o replayOptions, paths []string, stdout, stderr
 			err = errors.Join(err, s.Close())
 		}
 	}()
-	hasher, ring := segment.NewHasher(), flowtable.NewRing(replayRing, true)
-	table, err := flowtable.New(flowtable.Config{MaxFlows: o.maxFlows, Timeouts: o.timeouts, Records: ring}, hasher)
+	hasher, records := segment.NewHasher(), worker.NewReplayRecords()
+	table, err := flowtable.New(flowtable.Config{MaxFlows: o.maxFlows, Timeouts: o.timeouts, Records: records}, hasher)
 	if err != nil {
 		return fmt.Errorf("--max-flows: %w", err)
 	}
@@ -106,10 +106,12 @@ func replay(ctx context.Context, o replayOptions, paths []string, stdout, stderr
 	defer cancel(nil)
 	summary := export.NewSummary()
 	published := make(chan error, 1)
-	go func() { published <- publishReplay(ring, summary, output, cancel) }()
+	go func() { published <- writeRecords(records.Deliver, summary, output, cancel) }()
 	bar := newProgress(stderr, sources)
-	damage := follow(ctx, worker.NewReplayer(table, hasher), sources)
-	ring.Close()
+	replayer := worker.NewReplayer(table, hasher)
+	replayer.WhenQuiet(records.Flush)
+	damage := follow(ctx, replayer, sources)
+	records.Close()
 	writeErr := <-published
 	bar.done()
 	if writeErr != nil {
@@ -171,11 +173,16 @@ func follow(ctx context.Context, r *worker.Replayer, sources []*pcap.Source) err
 	return damage
 }
 
-// publishReplay writes records to the output and the summary. Where the
-// output takes no more, nothing is left to do: it cancels the replay.
+// publishReplay writes the records of a ring to the output and the summary.
 func publishReplay(ring *flowtable.Ring, summary *export.Summary, output export.Sink, cancel context.CancelCauseFunc) error {
+	return writeRecords(func(deliver func([]flowtable.Record)) { worker.Publish([]*flowtable.Ring{ring}, deliver) }, summary, output, cancel)
+}
+
+// writeRecords writes what publish delivers to the output and the summary.
+// Where the output takes no more, nothing is left to do: it cancels the replay.
+func writeRecords(publish func(deliver func([]flowtable.Record)), summary *export.Summary, output export.Sink, cancel context.CancelCauseFunc) error {
 	var failed error
-	worker.Publish([]*flowtable.Ring{ring}, func(records []flowtable.Record) {
+	publish(func(records []flowtable.Record) {
 		_ = summary.Write(records) // never an error
 		if output == nil || failed != nil {
 			return

@@ -269,6 +269,11 @@ func (s *Source) refill(since *time.Time, wait time.Duration) bool {
 	return true
 }
 
+// ReadAhead tells that the file is compressed: then most of the time goes into
+// inflating it, which a goroutine of its own can do while others use what it
+// gave.
+func (s *Source) ReadAhead() bool { return s.stream.packed != nil }
+
 // Counts is what was read so far. It may be called between calls of Fill or
 // Receive and after the last.
 func (s *Source) Counts() Counts { return s.counts }

@@ -1,0 +1,212 @@
+package main
+
+import (
+	"compress/gzip"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/finwait/finwait/xdp/pcap/pcaptest"
+)
+
+// writeTraffic makes a capture and returns its path.
+func writeTraffic(t testing.TB, name string, traffic pcaptest.Traffic) (string, pcaptest.Made) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	file, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var to io.Writer = file
+	packed := strings.HasSuffix(name, ".gz")
+	if packed {
+		to = gzip.NewWriter(file)
+	}
+	made, err := traffic.Write(to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if packed {
+		if err := to.(*gzip.Writer).Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := file.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return path, made
+}
+
+// checkCloses holds records against how the connections of a capture are known
+// to have closed.
+func checkCloses(t *testing.T, records []object, made pcaptest.Made) {
+	t.Helper()
+	closes, segments := map[string]uint64{}, uint64(0)
+	for _, r := range records {
+		closes[r["close_kind"].(string)]++
+		segments += uint64(r.integer(t, "client_packets") + r.integer(t, "server_packets"))
+	}
+	for kind, want := range made.Closes {
+		if name := pcaptest.Close(kind).String(); closes[name] != want {
+			t.Errorf("%d records of %s, want %d", closes[name], name, want)
+		}
+	}
+	if segments != made.Segments {
+		t.Errorf("the records have %d segments, the capture %d", segments, made.Segments)
+	}
+}
+
+// Whichever way a capture is read, every connection has its record and every
+// segment is in one.
+func TestReplayKnowsEveryClose(t *testing.T) {
+	const connections = 4000
+	for name, traffic := range map[string]pcaptest.Traffic{
+		"whole.pcap":      {Connections: connections},
+		"whole.pcapng":    {Connections: connections, NG: true, Seed: 1},
+		"snapped.pcap":    {Connections: connections, Snap: 96, Seed: 2},
+		"snapped.pcap.gz": {Connections: connections, Snap: 96, Seed: 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path, made := writeTraffic(t, name, traffic)
+			status, stdout, stderr := finwait("replay", "--format", "ndjson", path)
+			if status != 0 {
+				t.Fatalf("exit status %d: %s", status, stderr)
+			}
+			records := readObjects(t, stdout)
+			if len(records) != connections {
+				t.Errorf("%d records of %d connections", len(records), connections)
+			}
+			checkCloses(t, records, made)
+			for _, want := range []string{
+				fmt.Sprintf("packets      %d, %d octets\n", made.Packets, made.Octets),
+				fmt.Sprintf("not_tcp        %10d\n", made.Packets-made.Segments),
+			} {
+				if !strings.Contains(stderr, want) {
+					t.Errorf("the summary lacks %q: %s", want, stderr)
+				}
+			}
+		})
+	}
+}
+
+// arrivals tells of the first octets that are written to it.
+type arrivals chan struct{}
+
+func (a arrivals) Write(b []byte) (int, error) {
+	select {
+	case a <- struct{}{}:
+	default:
+	}
+	return len(b), nil
+}
+
+// A pipe's records come while its writer is silent, however few they are.
+func TestReplayPipeIsPrompt(t *testing.T) {
+	path, _ := writeTraffic(t, "x.pcap", pcaptest.Traffic{Connections: 100, Rate: 1})
+	octets, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, status := make(arrivals, 1), make(chan int, 1)
+	go func() {
+		status <- execute(t.Context(), []string{"replay", "--format", "ndjson", fifo}, out, io.Discard)
+	}()
+	w, err := os.OpenFile(fifo, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	most := len(octets) * 9 / 10
+	if _, err := w.Write(octets[:most]); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-out:
+	case <-time.After(20 * time.Second):
+		t.Error("no record while the writer is silent")
+	}
+	if _, err := w.Write(octets[most:]); err != nil {
+		t.Error(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Error(err)
+	}
+	if s := <-status; s != 0 {
+		t.Errorf("exit status %d", s)
+	}
+}
+
+// BenchmarkReplay replays a capture of 150,000 connections and two million
+// packets as processes of their own, in turn with tcpdump and softflowd where
+// these are installed, and reports CPU and wall time of each and finwait's
+// ratios to the others.
+func BenchmarkReplay(b *testing.B) {
+	path, made := writeTraffic(b, "traffic.pcap", pcaptest.Traffic{Connections: 150000})
+	binary := filepath.Join(b.TempDir(), "finwait")
+	build := exec.Command("go", "build", "-buildvcs=false", "-o", binary, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		b.Fatalf("%v: %s", err, out)
+	}
+	sink, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = sink.Close() }()
+	programs := []*measured{
+		{args: []string{binary, "replay", "--format", "summary", path}},
+		{args: []string{"tcpdump", "-r", path, "-w", os.DevNull}},
+		{args: []string{"softflowd", "-d", "-6", "-r", path, "-n", sink.LocalAddr().String(),
+			"-p", filepath.Join(b.TempDir(), "pid"), "-c", filepath.Join(b.TempDir(), "ctl")}},
+	}
+	for b.Loop() {
+		for _, p := range programs {
+			p.run(b)
+		}
+	}
+	finwait := programs[0]
+	packets := float64(made.Packets) * float64(b.N)
+	b.ReportMetric(float64(finwait.cpu.Nanoseconds())/packets, "finwait-cpu-ns/packet")
+	b.ReportMetric(float64(finwait.wall.Nanoseconds())/packets, "finwait-ns/packet")
+	if tcpdump := programs[1]; tcpdump.wall > 0 {
+		b.ReportMetric(float64(finwait.wall)/float64(tcpdump.wall), "wall/tcpdump")
+	}
+	if softflowd := programs[2]; softflowd.cpu > 0 {
+		b.ReportMetric(float64(finwait.cpu)/float64(softflowd.cpu), "cpu/softflowd")
+	}
+}
+
+// measured is a program and the time it took so far.
+type measured struct {
+	args      []string
+	cpu, wall time.Duration
+}
+
+// run runs it once; a program that is not installed takes no time.
+func (m *measured) run(b *testing.B) {
+	b.Helper()
+	path, err := exec.LookPath(m.args[0])
+	if err != nil {
+		return
+	}
+	start := time.Now()
+	cmd := exec.CommandContext(b.Context(), path, m.args[1:]...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		b.Fatalf("%s: %v: %s", m.args[0], err, out)
+	}
+	m.wall += time.Since(start)
+	usage := cmd.ProcessState.SysUsage().(*syscall.Rusage)
+	m.cpu += time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}
