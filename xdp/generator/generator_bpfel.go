@@ -22,20 +22,21 @@ type generatorSlot struct {
 }
 
 type generatorState struct {
-	_       structs.HostLayout
-	Limit   uint64
-	Last    uint64
-	Mode    uint32
-	Cursor  uint32
-	Opened  uint64
-	Closed  uint64
-	Frames  [8]uint64
-	Octets  uint64
-	Payload uint64
-	Made    uint64
-	Failed  uint64
-	Sent    uint64
-	Refused uint64
+	_         structs.HostLayout
+	Limit     uint64
+	Last      uint64
+	Mode      uint32
+	Cursor    uint32
+	Opened    uint64
+	Closed    uint64
+	Frames    [8]uint64
+	Octets    uint64
+	Payload   uint64
+	Made      uint64
+	BlockMade uint64
+	Failed    uint64
+	Sent      uint64
+	Refused   uint64
 }
 
 // Names of all BPF objects in the ELF.
