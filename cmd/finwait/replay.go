@@ -16,9 +16,6 @@ import (
 	"github.com/finwait/finwait/xdp/pcap"
 )
 
-// replayRing is the records that may wait where a replay is only measured.
-const replayRing = 4096
-
 type replayOptions struct {
 	format   string
 	maxFlows uint32
@@ -171,11 +168,6 @@ func follow(ctx context.Context, r *worker.Replayer, sources []*pcap.Source) err
 	}
 	r.Close()
 	return damage
-}
-
-// publishReplay writes the records of a ring to the output and the summary.
-func publishReplay(ring *flowtable.Ring, summary *export.Summary, output export.Sink, cancel context.CancelCauseFunc) error {
-	return writeRecords(func(deliver func([]flowtable.Record)) { worker.Publish([]*flowtable.Ring{ring}, deliver) }, summary, output, cancel)
 }
 
 // writeRecords writes what publish delivers to the output and the summary.
