@@ -130,8 +130,7 @@ func (t *Table) turn(w *wheel, due int64) {
 // settle decides about the first n connections of t.due, which were taken out of
 // their wheel: back into it where they were active since, else their record.
 func (t *Table) settle(n int) {
-	t.fetchHot(t.due[:n])
-	t.fetchCold(t.due[:n])
+	t.fetchDue(t.due[:n])
 	for i, slot := range t.due[:n] {
 		t.load(slot, &t.loaded[i])
 	}

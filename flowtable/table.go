@@ -129,7 +129,7 @@ func New(config Config, h segment.Hasher) (*Table, error) {
 			return nil, fmt.Errorf("timeout %v: a timeout cannot be negative", d)
 		}
 	}
-	t := &Table{config: config, serial: config.FirstSerial, hashes: h}
+	t := &Table{config: config, serial: config.FirstSerial, hashes: &h}
 	t.fresh.Store(1)
 	t.lossAt.Store(math.MinInt64)
 	t.fullAt.Store(math.MinInt64)
@@ -216,33 +216,30 @@ func (t *Table) Update(batch []*segment.Segment, hashes []uint64) {
 
 func (t *Table) update(batch []*segment.Segment, hashes []uint64) {
 	n := len(batch)
-	for i := 0; i < n+2*stretch; i += stretch {
-		if i < n {
-			t.fetchBuckets(batch, hashes, i, min(i+stretch, n))
+	for i := -bucketAhead; i < n; i++ {
+		if ahead := i + bucketAhead; ahead < n {
+			t.fetchBucket(ahead, batch[ahead], hashes[ahead])
 		}
-		if from := i - stretch; from >= 0 && from < n {
-			t.fetchSlots(batch, hashes, from, min(i, n))
+		if ahead := i + slotAhead; ahead >= 0 && ahead < n {
+			t.fetchSlot(ahead, batch[ahead], hashes[ahead])
 		}
-		if from := i - 2*stretch; from >= 0 {
-			t.follow(batch, hashes, from, min(i-stretch, n))
+		if i >= 0 {
+			t.follow(i, batch[i], hashes[i])
 		}
 	}
 }
 
-// follow is the third stage.
-func (t *Table) follow(batch []*segment.Segment, hashes []uint64, from, to int) {
-	a := &t.look
-	for i := from; i < to; i++ {
-		s, key, side, slot := batch[i], &a.keys[i], a.sides[i], a.slots[i]
-		if s.At > t.now || !t.started {
-			t.Advance(s.At)
-		}
-		if slot == 0 || !t.hot[slot].is(key) { // or what came before has changed that
-			slot = t.find(hashes[i], key)
-		}
-		if slot == 0 || !t.plain(slot, s, side) {
-			t.segment(s, slot, key, side, hashes[i])
-		}
+// follow is the third stage of segment i.
+func (t *Table) follow(i int, s *segment.Segment, hash uint64) {
+	if s.At > t.now || !t.started {
+		t.Advance(s.At)
+	}
+	key, side, slot := &t.look.keys[i], t.look.sides[i], t.look.slots[i]
+	if slot == 0 || !t.hot[slot].is(key) { // or what came before has changed that
+		slot = t.find(hash, key)
+	}
+	if slot == 0 || !t.plain(slot, s, side) {
+		t.segment(s, slot, key, side, hash)
 	}
 }
 

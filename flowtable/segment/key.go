@@ -1,7 +1,8 @@
 package segment
 
 import (
-	"hash/maphash"
+	"crypto/rand"
+	"encoding/binary"
 	"math/bits"
 	"unsafe"
 )
@@ -51,14 +52,32 @@ func (k *Key) Set(s *Segment) (side uint8) {
 	return uint8(higher)
 }
 
-// Hasher is a keyed hash of flows. Its secret is random per process, so that
-// nobody outside can choose which flows collide. The zero value is not usable.
-type Hasher struct{ seed maphash.Seed }
+// Hasher is a keyed hash of flows. Its secret is random, so that nobody outside
+// can choose which flows collide. The zero value is not usable.
+type Hasher struct{ secret [6]uint64 }
 
 // NewHasher draws a secret.
-func NewHasher() Hasher { return Hasher{maphash.MakeSeed()} }
+func NewHasher() (h Hasher) {
+	for i := range h.secret {
+		var octets [8]byte
+		_, _ = rand.Read(octets[:]) // never fails, says crypto/rand
+		h.secret[i] = binary.NativeEndian.Uint64(octets[:])
+	}
+	return h
+}
 
-// Hash is the same for both directions of a flow.
-func (h Hasher) Hash(k *Key) uint64 {
-	return maphash.Bytes(h.seed, unsafe.Slice((*byte)(unsafe.Pointer(k)), KeySize))
+// Hash is the same for both directions of a flow. It folds products of words that
+// the secret has changed, as the hash of Go's maps does on machines without AES:
+// without the secret, no product can be foreseen.
+func (h *Hasher) Hash(k *Key) uint64 {
+	w := (*[KeySize / 8]uint64)(unsafe.Pointer(k))
+	low := fold(w[0]^h.secret[0], w[1]^h.secret[1])
+	high := fold(w[2]^h.secret[2], w[3]^h.secret[3])
+	return fold(low^w[4]^h.secret[4], high^h.secret[5])
+}
+
+// fold is the sum modulo 2 of the halves of a product.
+func fold(a, b uint64) uint64 {
+	high, low := bits.Mul64(a, b)
+	return high ^ low
 }

@@ -1,0 +1,23 @@
+//go:build amd64 || arm64
+
+package flowtable
+
+import "unsafe"
+
+// fetchLine begins to load the cache line at p. It never faults and waits for
+// nothing, as an ordinary load does once the processor's window is full of them.
+//
+//go:noescape
+func fetchLine(p unsafe.Pointer)
+
+// fetchLines is fetchLine for p and for the line behind it.
+//
+//go:noescape
+func fetchLines(p unsafe.Pointer)
+
+// publish stores a value: after every store before it, before every store after
+// it, as others see them. An atomic store of sync/atomic orders loads as well, so
+// that those of the next segments would stand still.
+//
+//go:noescape
+func publish(p *uint32, value uint32)

@@ -1,0 +1,18 @@
+//go:build !amd64 && !arm64
+
+package flowtable
+
+import (
+	"sync/atomic"
+	"unsafe"
+)
+
+// fetchLine does nothing: an ordinary load would have to wait.
+func fetchLine(unsafe.Pointer) {}
+
+// fetchLines does nothing either.
+func fetchLines(unsafe.Pointer) {}
+
+// publish stores a value: after every store before it, before every store after
+// it, as others see them.
+func publish(p *uint32, value uint32) { atomic.StoreUint32(p, value) }
