@@ -44,16 +44,11 @@ func at(h *hdrhistogram.Histogram, percentile float64) time.Duration {
 }
 
 // failureList names the reasons in parentheses, nothing where there are none.
-// A step that was ended early may have come to none that counts.
 func failureList(c *load.Counts) string {
-	counted := &c.Failures
-	if c.Abandoned {
-		counted = &c.AllFailures
-	}
 	var reasons []string
-	for f := range load.Failure(load.Failures) {
-		if n := counted[f]; n > 0 {
-			reasons = append(reasons, fmt.Sprintf("%v %d", f, n))
+	for f, n := range counted(c) {
+		if n > 0 {
+			reasons = append(reasons, fmt.Sprintf("%v %d", load.Failure(f), n))
 		}
 	}
 	if c.OtherError != nil {
@@ -86,7 +81,7 @@ func conclusion(steps []load.Step) string {
 func (b *connectionsBench) report(steps []load.Step) *report.Report {
 	r := &report.Report{Notes: b.notes(steps)}
 	for i := range steps {
-		r.Results = append(r.Results, b.stepResult(&steps[i]))
+		r.Results = append(r.Results, b.stepResults(&steps[i])...)
 	}
 	result := report.Result{Name: fmt.Sprintf("Connections/close=%v/highest", b.config.Close), Runs: len(steps), Metrics: []report.Metric{{Unit: "connections/s"}}}
 	if highest := load.Highest(steps); highest != nil {
@@ -97,45 +92,67 @@ func (b *connectionsBench) report(steps []load.Step) *report.Report {
 	return r
 }
 
-func (b *connectionsBench) stepResult(s *load.Step) report.Result {
+// stepResults are a step's rates, what was seen of it, its failures where there
+// are any, and each wave.
+func (b *connectionsBench) stepResults(s *load.Step) []report.Result {
 	c := &s.Counts
+	name := fmt.Sprintf("Connections/close=%v/rate=%.6g", b.config.Close, s.Rate)
 	held := 0.0
 	if s.Verdict == load.Held {
 		held = 1
 	}
-	r := report.Result{Name: fmt.Sprintf("Connections/close=%v/rate=%.6g", b.config.Close, s.Rate), Runs: max(1, int(c.Offered))}
-	add := func(value float64, unit string) {
-		r.Metrics = append(r.Metrics, report.Metric{Value: value, Unit: unit})
-	}
-	add(c.OfferedRate(), "offered/s")
-	add(c.EstablishmentRate(), "established/s")
-	add(c.TearDownRate(), "torn-down/s")
-	add(c.Mean, "open-mean")
-	add(float64(c.Peak), "open-peak")
-	add(held, "held")
-	add(100*c.FailureRatio(), "%failed")
-	for f := range load.Failure(load.Failures) {
-		if c.Failures[f] > 0 {
-			add(float64(c.Failures[f]), f.String())
+	results := []report.Result{{Name: name, Runs: max(1, int(c.Offered)), Metrics: []report.Metric{
+		{Value: c.OfferedRate(), Unit: "offered/s"},
+		{Value: c.EstablishmentRate(), Unit: "established/s"},
+		{Value: c.TearDownRate(), Unit: "torn-down/s"},
+		{Value: c.Mean, Unit: "open-mean"},
+		{Value: float64(c.Peak), Unit: "open-peak"},
+		{Value: 100 * c.FailureRatio(), Unit: "%failed"},
+		{Value: float64(c.Lag.ValueAtQuantile(99)), Unit: "ns/lag-p99"},
+		{Value: held, Unit: "held"},
+	}}, wireResult(name, s)}
+	failures := report.Result{Name: name + "/failures", Runs: max(1, int(c.Offered))}
+	for f, n := range counted(c) {
+		if n > 0 {
+			failures.Metrics = append(failures.Metrics, report.Metric{Value: float64(n), Unit: load.Failure(f).String()})
 		}
 	}
-	add(float64(c.Opened), "opened")
-	add(float64(s.Wire.Connections), "seen")
-	add(float64(s.Wire.Retransmits), "retransmits")
-	add(float64(s.Wire.Lost), "lost-on-this-machine")
-	for _, kind := range slices.Sorted(maps.Keys(s.Wire.Kinds)) {
-		add(float64(s.Wire.Kinds[kind]), "close-kind-"+kind)
+	if len(failures.Metrics) > 0 {
+		results = append(results, failures)
 	}
-	add(float64(c.Lag.ValueAtQuantile(99)), "ns/lag-p99")
 	for wave, times := range s.Wire.Times {
 		if times.TotalCount() == 0 {
 			continue
 		}
+		r := report.Result{Name: fmt.Sprintf("%s/wave=%v", name, load.Wave(wave)), Runs: int(times.TotalCount())}
 		for _, q := range quantiles {
-			add(float64(times.ValueAtQuantile(q.percentile)), fmt.Sprintf("ns/%v-%s", load.Wave(wave), q.name))
+			r.Metrics = append(r.Metrics, report.Metric{Value: float64(times.ValueAtQuantile(q.percentile)), Unit: "ns/" + q.name})
 		}
+		results = append(results, r)
+	}
+	return results
+}
+
+func wireResult(name string, s *load.Step) report.Result {
+	r := report.Result{Name: name + "/wire", Runs: max(1, int(s.Wire.Measured)), Metrics: []report.Metric{
+		{Value: float64(s.Counts.Opened), Unit: "opened"},
+		{Value: float64(s.Wire.Connections), Unit: "seen"},
+		{Value: float64(s.Wire.Retransmits), Unit: "retransmits"},
+		{Value: float64(s.Wire.Lost), Unit: "lost-on-this-machine"},
+	}}
+	for _, kind := range slices.Sorted(maps.Keys(s.Wire.Kinds)) {
+		r.Metrics = append(r.Metrics, report.Metric{Value: float64(s.Wire.Kinds[kind]), Unit: "close-kind-" + kind})
 	}
 	return r
+}
+
+// counted are the failures that are told. A step that was ended early may have
+// come to none in its measured time.
+func counted(c *load.Counts) *[load.Failures]uint64 {
+	if c.Abandoned {
+		return &c.AllFailures
+	}
+	return &c.Failures
 }
 
 // notes say what a reader must know to judge the numbers.
@@ -209,14 +226,14 @@ func seriesOf(steps []load.Step, name string, value func(*load.Step) float64) re
 }
 
 // waveSeries is a wave's percentile, in ms, of the steps in which it was seen.
-// A wave of no time at all, such as a close_wait that one segment begins and
-// ends, is drawn as one of 1 ns, since the axis is logarithmic.
+// What is less than 1 µs is drawn as that: a close_wait that one segment begins
+// and ends takes no time at all, and the axis is logarithmic.
 func waveSeries(steps []load.Step, wave load.Wave, percentile float64) (report.Series, bool) {
 	series := report.Series{Name: wave.String()}
 	for i := range steps {
 		if h := steps[i].Wire.Times[wave]; h.TotalCount() > 0 {
 			series.X = append(series.X, steps[i].Rate)
-			series.Y = append(series.Y, float64(max(h.ValueAtQuantile(percentile), 1))/1e6)
+			series.Y = append(series.Y, float64(max(h.ValueAtQuantile(percentile), 1000))/1e6)
 		}
 	}
 	return series, len(series.X) > 0
