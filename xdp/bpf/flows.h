@@ -107,7 +107,7 @@ static __always_inline int is_lower(const union address *a, __u16 a_port, const 
 }
 
 /*
- * key_of for the packets of parse_plain. Which end is the lower one cannot be
+ * key_of for the packets of parse_plain_ipv4. Which end is the lower one cannot be
  * guessed, so there is no branch for it: an end is (address, port) as a number of
  * 48 bits.
  */

@@ -255,39 +255,67 @@ static __always_inline enum outcome parse(const struct frame *f, struct packet *
 }
 
 /*
- * The frame that comes most often, at once: no tag, IPv4 without options, TCP, and
- * the packet whole in the linear part, which is taken for the length then. Returns 0
- * for every other, and for those of which something is wrong: parse judges them.
+ * The frames that come most often, at once: no tag, IPv4 without options or IPv6 without
+ * extension headers, TCP, and the packet whole in the linear part, which is taken for the
+ * length then. The functions return 0 for every other frame, and for those of which
+ * something is wrong: parse judges them.
  */
-static __always_inline int parse_plain(struct frame *f, struct packet *p)
+static __always_inline int parse_plain_tcp(struct frame *f, struct packet *p,
+					   const struct tcp_header *tcp, __u32 ip_length)
 {
-	struct ether_header *eth = f->data;
-	struct ipv4_header *ip = (void *)(eth + 1);
-	struct tcp_header *tcp = (void *)(ip + 1);
-	__u32 total, length;
+	__u32 headers = ip_length + (tcp->data_offset >> 4) * 4;
 
-	if ((void *)(tcp + 1) > f->end)
-		return 0;
-	if (eth->ether_type != bpf_htons(ETHER_TYPE_IPV4) || ip->version_words != 0x45 ||
-	    ip->protocol != PROTO_TCP || (ip->fragment & bpf_htons(0x1fff)))
-		return 0;
-	total = bpf_ntohs(ip->total_length);
-	length = (tcp->data_offset >> 4) * 4;
 	f->length = (__u32)(f->end - f->data);
-	if (length < sizeof(*tcp) || total < sizeof(*ip) + length ||
-	    f->length < sizeof(*eth) + total)
+	if (headers < ip_length + sizeof(*tcp) || p->octets < headers ||
+	    f->length < sizeof(struct ether_header) + p->octets)
 		return 0;
-
-	p->octets = total;
-	p->payload = total - sizeof(*ip) - length;
-	map_ipv4(&p->src, ip->source);
-	map_ipv4(&p->dst, ip->destination);
+	p->payload = p->octets - headers;
 	p->src_port = bpf_ntohs(tcp->source);
 	p->dst_port = bpf_ntohs(tcp->destination);
 	p->seq = bpf_ntohl(tcp->seq);
 	p->ack = bpf_ntohl(tcp->ack);
 	p->tcp_flags = tcp->flags;
 	return 1;
+}
+
+static __always_inline int parse_plain_ipv4(struct frame *f, struct packet *p)
+{
+	struct ether_header *eth = f->data;
+	struct ipv4_header *ip = (void *)(eth + 1);
+	struct tcp_header *tcp = (void *)(ip + 1);
+
+	if ((void *)(tcp + 1) > f->end)
+		return 0;
+	if (eth->ether_type != bpf_htons(ETHER_TYPE_IPV4) || ip->version_words != 0x45 ||
+	    ip->protocol != PROTO_TCP || (ip->fragment & bpf_htons(0x1fff)))
+		return 0;
+	p->octets = bpf_ntohs(ip->total_length);
+	map_ipv4(&p->src, ip->source);
+	map_ipv4(&p->dst, ip->destination);
+	return parse_plain_tcp(f, p, tcp, sizeof(*ip));
+}
+
+static __always_inline void copy_ipv6(union address *a, const __be32 *words)
+{
+	a->half[0] = (__u64)words[1] << 32 | words[0];
+	a->half[1] = (__u64)words[3] << 32 | words[2];
+}
+
+static __always_inline int parse_plain_ipv6(struct frame *f, struct packet *p)
+{
+	struct ether_header *eth = f->data;
+	struct ipv6_header *ip = (void *)(eth + 1);
+	struct tcp_header *tcp = (void *)(ip + 1);
+
+	if ((void *)(tcp + 1) > f->end)
+		return 0;
+	if (eth->ether_type != bpf_htons(ETHER_TYPE_IPV6) || ip->next_header != PROTO_TCP ||
+	    (ip->version_flow & bpf_htonl(0xf0000000)) != bpf_htonl(0x60000000))
+		return 0;
+	p->octets = sizeof(*ip) + bpf_ntohs(ip->payload_length);
+	copy_ipv6(&p->src, ip->source);
+	copy_ipv6(&p->dst, ip->destination);
+	return parse_plain_tcp(f, p, tcp, sizeof(*ip));
 }
 
 #endif

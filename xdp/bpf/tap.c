@@ -129,41 +129,61 @@ static __always_inline int follow(struct xdp_md *ctx, struct ledger *l, const st
 	return pass(ctx, l, p, t);
 }
 
-/*
- * Counts a plain data segment of a flow that goes on: what nearly all segments
- * are, so that nothing else may stand in the way of them. Returns 0 for any other,
- * which then goes the general way; what was done to its flow by then does no harm
- * a second time.
- */
-static __always_inline int count_plain(struct ledger *l, struct frame *f)
+/* Tells whether a segment acknowledges and does no more but carry data. */
+static __always_inline int is_data(const struct packet *p)
 {
-	struct packet p = {};
-	struct direction *own;
-	struct counters *flow;
-	struct ipv4_key key;
-	__u32 side;
+	return (p->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST | TCP_ACK)) == TCP_ACK;
+}
 
-	if (!parse_plain(f, &p) ||
-	    (p.tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST | TCP_ACK)) != TCP_ACK)
-		return 0;
-	side = ipv4_key_of(&p, &key);
-	flow = bpf_map_lookup_elem(&flows_ipv4, &key);
+/*
+ * Counts a data segment of a flow that goes on. Returns 0 where it is anything else;
+ * what was done to the flow by then does no harm a second time.
+ */
+static __always_inline int count_data(struct ledger *l, const struct frame *f,
+				      struct counters *flow, __u32 side, const struct packet *p)
+{
+	struct direction *own;
+
 	if (!flow || describe_all)
 		return 0;
 	own = &flow->direction[side & 1];
 	if (!(own->marks & DIRECTION_STARTED) || !(own->marks & DIRECTION_ACKED))
 		return 0;
-	touch(own, time_of(l, own, &p));
-	acknowledge(own, &p);
+	touch(own, time_of(l, own, p));
+	acknowledge(own, p);
 	if (is_awaited(own))
 		return 0;
 	own->packets++;
-	own->octets += p.octets;
-	own->tcp_flags |= p.tcp_flags;
-	advance(own, &p);
+	own->octets += p->octets;
+	own->tcp_flags |= p->tcp_flags;
+	advance(own, p);
 	l->octets += f->length;
 	l->ends[END_COUNTED]++;
 	return 1;
+}
+
+/*
+ * The short way of plain data segments: what nearly all segments are, so that nothing
+ * else may stand in the way of them. Returns 0 for any other, which then goes the
+ * general way.
+ */
+static __always_inline int count_plain(struct ledger *l, struct frame *f)
+{
+	struct packet ipv4 = {}, ipv6 = {};
+	struct ipv4_key narrow;
+	struct key wide;
+	__u32 side;
+
+	if (parse_plain_ipv4(f, &ipv4)) {
+		if (!is_data(&ipv4))
+			return 0;
+		side = ipv4_key_of(&ipv4, &narrow);
+		return count_data(l, f, bpf_map_lookup_elem(&flows_ipv4, &narrow), side, &ipv4);
+	}
+	if (!parse_plain_ipv6(f, &ipv6) || !is_data(&ipv6) || is_ipv4(&ipv6.src))
+		return 0;
+	side = key_of(&ipv6, &wide);
+	return count_data(l, f, bpf_map_lookup_elem(&flows_ipv6, &wide), side, &ipv6);
 }
 
 SEC("xdp.frags")
@@ -222,13 +242,21 @@ static __always_inline int is_answer(struct packet *p)
 	       may_be_awaited(hash) && answer_awaited(p, hash);
 }
 
-/* A plain data segment that nobody waits for: what nearly all segments are. */
+/* Tells whether a segment is data that nobody waits for. */
+static __always_inline int is_of_no_interest(const struct packet *p)
+{
+	return !(p->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST)) &&
+	       !may_be_awaited(awaited_hash(p)) && !describe_all;
+}
+
+/* The short way by sequence. */
 static __always_inline int is_plain_data(struct frame *f)
 {
-	struct packet p = {};
+	struct packet ipv4 = {}, ipv6 = {};
 
-	return parse_plain(f, &p) && !(p.tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST)) &&
-	       !may_be_awaited(awaited_hash(&p)) && !describe_all;
+	if (parse_plain_ipv4(f, &ipv4))
+		return is_of_no_interest(&ipv4);
+	return parse_plain_ipv6(f, &ipv6) && is_of_no_interest(&ipv6);
 }
 
 static __always_inline int follow_sequence(struct xdp_md *ctx, struct ledger *l,

@@ -443,7 +443,7 @@ static __always_inline void open_frame(struct xdp_md *ctx, struct frame *f)
 	f->end = (void *)(long)ctx->data_end;
 }
 
-/* Whatever parse_plain leaves. */
+/* Whatever is not plain. */
 static __always_inline enum outcome read_general(struct xdp_md *ctx, struct frame *f,
 						 struct packet *p)
 {
@@ -464,7 +464,7 @@ static __always_inline enum outcome read_general(struct xdp_md *ctx, struct fram
 static __always_inline enum outcome read_segment(struct xdp_md *ctx, struct frame *f,
 						 struct packet *p)
 {
-	if (parse_plain(f, p))
+	if (parse_plain_ipv4(f, p) || parse_plain_ipv6(f, p))
 		return OUTCOME_TCP;
 	return read_general(ctx, f, p);
 }
