@@ -14,8 +14,8 @@ const updateBatch = 64
 // turns with every segment: in bursts, the memory stood still while segments were
 // followed, and they waited while it did not.
 const (
-	bucketAhead = 32
-	slotAhead   = 16
+	bucketAhead = 20
+	slotAhead   = 10
 )
 
 // lookAhead is what is known of a batch's segments before they are followed.

@@ -1,9 +1,0 @@
-//go:build !amd64 && !arm64
-
-package flowtable
-
-import "sync/atomic"
-
-// publish stores a value: after every store before it, before every store after
-// it, as others see them.
-func publish(p *uint32, value uint32) { atomic.StoreUint32(p, value) }
