@@ -78,6 +78,7 @@ type Member struct {
 type Team struct {
 	hasher  segment.Hasher
 	clock   func() int64
+	polling Polling
 	workers []*Worker
 	lossAt  atomic.Int64
 	fullAt  atomic.Int64
@@ -97,6 +98,9 @@ func NewTeam(members []Member, hasher segment.Hasher, clock func() int64) (*Team
 	team.dealing.Store(int32(len(members)))
 	return team, nil
 }
+
+// Poll says how workers wait for segments. It is called before any of them runs.
+func (t *Team) Poll(p Polling) { t.polling = p }
 
 // Uncounted notes that the kernel's flow table has had no room for some
 // connections up to now. It may be called from any goroutine.
@@ -121,6 +125,9 @@ type Worker struct {
 	lost    func() (uint64, error)
 	stats   Stats
 
+	received      int   // in the last turn
+	turnedAt      int64 // when that was
+	heardAt       int64 // when the source last had something
 	nextLossCheck int64
 	lossSeen      int64
 	fullSeen      int64
@@ -165,7 +172,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	err := w.pin()
 	for err == nil && ctx.Err() == nil {
-		err = w.turn(wait)
+		err = w.turn(w.patience(wait))
 	}
 	for n := 0; err == nil && n < drainLimit; n += batchSize {
 		before := w.stats.Received.Load()
@@ -201,6 +208,10 @@ func (w *Worker) turn(wait time.Duration) error {
 	n, err := w.member.Source.Receive(w.batch[:], wait)
 	w.stats.Received.Add(uint64(n))
 	now := w.team.clock()
+	if n > 0 {
+		w.heardAt = now
+	}
+	w.received, w.turnedAt = n, now
 	w.watchLoss(now)
 	if len(w.inbox) == 0 {
 		w.follow(n)

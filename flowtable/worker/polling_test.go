@@ -1,0 +1,40 @@
+package worker
+
+import (
+	"testing"
+	"time"
+)
+
+// TestPatience: a full batch is followed by another look at once, a part of one
+// by a nap, and only silence by waiting for the source.
+func TestPatience(t *testing.T) {
+	const ms = int64(time.Millisecond)
+	for name, test := range map[string]struct {
+		polling  Polling
+		received int
+		silence  int64
+		want     time.Duration
+		sleeps   bool
+	}{
+		"full batch":        {DefaultPolling(), batchSize, 0, 0, false},
+		"part of one":       {DefaultPolling(), 3, 0, 0, true},
+		"nothing, lately":   {DefaultPolling(), 0, 2 * ms, 0, true},
+		"nothing for long":  {DefaultPolling(), 0, 20 * ms, idleWait, false},
+		"no nap":            {Polling{}, 3, 0, idleWait, false},
+		"spinning":          {Polling{Spin: 3 * time.Millisecond, Nap: time.Hour}, 0, 2 * ms, 0, false},
+		"spun long enough":  {Polling{Spin: time.Millisecond}, 0, 2 * ms, idleWait, false},
+		"spinning for ever": {Polling{Spin: -1, Nap: time.Hour}, 0, 1000 * ms, 0, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := &Worker{team: &Team{}, received: test.received, heardAt: 1e9, turnedAt: 1e9 + test.silence}
+			w.team.Poll(test.polling)
+			before := time.Now()
+			if got := w.patience(idleWait); got != test.want {
+				t.Errorf("the source may wait %v, not %v", got, test.want)
+			}
+			if slept := time.Since(before) >= test.polling.Nap; slept != test.sleeps && test.polling.Nap > 0 {
+				t.Errorf("it slept: %v", slept)
+			}
+		})
+	}
+}
