@@ -186,15 +186,46 @@ static __always_inline int count_plain(struct ledger *l, struct frame *f)
 	return count_data(l, f, bpf_map_lookup_elem(&flows_ipv6, &wide), side, &ipv6);
 }
 
+/*
+ * Counts a segment in its flow, whatever it is, and passes it where it is wanted. It is
+ * global to the verifier, as the functions of tunnel.h: what a segment may be does not
+ * depend on how its headers were found.
+ */
+__noinline int count_any(struct xdp_md *ctx, struct packet *p, __u32 wire_length)
+{
+	struct standing standing = {.wire_length = wire_length};
+	struct ledger *l;
+	struct key key;
+	__u32 zero = 0;
+
+	l = bpf_map_lookup_elem(&ledger, &zero);
+	if (!p || !l)
+		return XDP_DROP;
+	standing.side = key_of(p, &key);
+	if ((p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
+		return begin(ctx, l, p, &key, &standing);
+	return follow(ctx, l, p, &key, &standing);
+}
+
+/* The general way, of whatever is not plain data. */
+static __always_inline int count_general(struct xdp_md *ctx, struct ledger *l)
+{
+	__u32 length = bpf_xdp_get_buff_len(ctx);
+	struct packet packet = {};
+	enum outcome outcome;
+
+	l->octets += length;
+	outcome = outcome_of(read_general(ctx, &packet, length));
+	if (outcome != OUTCOME_TCP)
+		return finish_frame(l, (enum end)outcome, XDP_DROP);
+	return count_any(ctx, &packet, length);
+}
+
 SEC("xdp.frags")
 int finwait_tap(struct xdp_md *ctx)
 {
-	struct standing standing = {};
-	struct packet packet = {};
-	enum outcome outcome;
 	struct frame frame;
 	struct ledger *l;
-	struct key key;
 	__u32 zero = 0;
 
 	l = bpf_map_lookup_elem(&ledger, &zero);
@@ -203,17 +234,7 @@ int finwait_tap(struct xdp_md *ctx)
 	open_frame(ctx, &frame);
 	if (likely(count_plain(l, &frame)))
 		return XDP_DROP;
-
-	outcome = read_segment(ctx, &frame, &packet);
-	standing.wire_length = frame.length;
-	l->octets += frame.length;
-	if (outcome != OUTCOME_TCP)
-		return finish_frame(l, (enum end)outcome, XDP_DROP);
-
-	standing.side = key_of(&packet, &key);
-	if ((packet.tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
-		return begin(ctx, l, &packet, &key, &standing);
-	return follow(ctx, l, &packet, &key, &standing);
+	return count_general(ctx, l);
 }
 
 /* Notes the answer that a SYN-ACK or a FIN will have. */
@@ -259,17 +280,16 @@ static __always_inline int is_plain_data(struct frame *f)
 	return parse_plain_ipv6(f, &ipv6) && is_of_no_interest(&ipv6);
 }
 
-static __always_inline int follow_sequence(struct xdp_md *ctx, struct ledger *l,
-					   struct frame *frame)
+static __always_inline int follow_sequence(struct xdp_md *ctx, struct ledger *l)
 {
-	struct standing standing = {};
+	__u32 length = bpf_xdp_get_buff_len(ctx);
+	struct standing standing = {.wire_length = length};
 	struct packet packet = {};
 	enum outcome outcome;
 	int wanted;
 
-	outcome = read_segment(ctx, frame, &packet);
-	standing.wire_length = frame->length;
-	l->octets += frame->length;
+	l->octets += length;
+	outcome = outcome_of(read_general(ctx, &packet, length));
 	if (outcome != OUTCOME_TCP)
 		return finish_frame(l, (enum end)outcome, XDP_DROP);
 
@@ -302,7 +322,7 @@ int finwait_sequence(struct xdp_md *ctx)
 		l->octets += frame.length;
 		return finish_frame(l, END_COUNTED, XDP_DROP);
 	}
-	return follow_sequence(ctx, l, &frame);
+	return follow_sequence(ctx, l);
 }
 
 /* The floor of every measurement: what a frame costs that nobody looks at. */

@@ -426,14 +426,11 @@ static __always_inline enum outcome parse_inside(struct xdp_md *ctx, const struc
 		.at = *at,
 		.layers = p->encapsulation.layers[0] != LAYER_NONE,
 	};
-	__u32 inside;
 
 	if (!(outcome == OUTCOME_NOT_IP && is_label(at->ether_type)) &&
 	    !(outcome == OUTCOME_NOT_TCP && is_tunnel(f, at)))
 		return outcome;
-	inside = look_inside(ctx, p, &walk);
-	/* Of a global function the verifier knows only that it returns a number. */
-	return inside <= OUTCOME_UNDECODABLE ? inside : OUTCOME_UNDECODABLE;
+	return look_inside(ctx, p, &walk);
 }
 
 /* All but the length. */
@@ -443,30 +440,44 @@ static __always_inline void open_frame(struct xdp_md *ctx, struct frame *f)
 	f->end = (void *)(long)ctx->data_end;
 }
 
-/* Whatever is not plain. */
-static __always_inline enum outcome read_general(struct xdp_md *ctx, struct frame *f,
+/*
+ * From a frame, of which length is that of all of it, to the fields of its segment;
+ * returns an enum outcome.
+ */
+__noinline int read_general(struct xdp_md *ctx, struct packet *p, __u32 length)
+{
+	struct position at = {};
+	enum outcome outcome;
+	struct frame f;
+
+	if (!p)
+		return OUTCOME_UNDECODABLE;
+	open_frame(ctx, &f);
+	f.length = length;
+	outcome = parse(&f, p, &at);
+	return outcome == OUTCOME_TCP ? outcome : parse_inside(ctx, &f, p, &at, outcome);
+}
+
+/* Of a global function the verifier knows only that it returns a number. */
+static __always_inline enum outcome outcome_of(__u32 number)
+{
+	return number <= OUTCOME_UNDECODABLE ? number : OUTCOME_UNDECODABLE;
+}
+
+/* The tap's own way from a frame to its length and the fields of its segment; p is zero. */
+static __always_inline enum outcome read_segment(struct xdp_md *ctx, struct frame *f,
 						 struct packet *p)
 {
 	/* One of its own, so that the other may live in registers. */
 	struct packet walked = {};
-	struct position at = {};
 	enum outcome outcome;
 
-	f->length = bpf_xdp_get_buff_len(ctx);
-	outcome = parse(f, &walked, &at);
-	if (outcome != OUTCOME_TCP)
-		outcome = parse_inside(ctx, f, &walked, &at, outcome);
-	*p = walked;
-	return outcome;
-}
-
-/* From a frame to its length, and to the fields of its segment; p is zero. */
-static __always_inline enum outcome read_segment(struct xdp_md *ctx, struct frame *f,
-						 struct packet *p)
-{
 	if (parse_plain_ipv4(f, p) || parse_plain_ipv6(f, p))
 		return OUTCOME_TCP;
-	return read_general(ctx, f, p);
+	f->length = bpf_xdp_get_buff_len(ctx);
+	outcome = outcome_of(read_general(ctx, &walked, f->length));
+	*p = walked;
+	return outcome;
 }
 
 #endif
