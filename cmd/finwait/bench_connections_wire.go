@@ -125,7 +125,7 @@ var wavePhases = map[load.Wave]flowtable.Phase{
 func (w *wireObserver) measure(r *flowtable.Record) {
 	w.wire.Measured++
 	w.wire.Kinds[r.CloseKind.String()]++
-	if r.Initiator == flowtable.Server {
+	if _, closed := r.Time(flowtable.FIN1At); closed && r.Initiator == flowtable.Server {
 		w.wire.ByServer++
 	}
 	w.wire.Retransmits += uint64(r.Client.SYNRetransmits) + uint64(r.Server.SYNRetransmits) +

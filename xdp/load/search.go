@@ -112,7 +112,8 @@ func Highest(steps []Step) *Step {
 }
 
 // judge sets the verdict. What is the generator's fault comes first: such a
-// step is never the target's limit.
+// step is never the target's limit. But a target with which no connection comes
+// about does not owe that to a generator that was late.
 func (s *Step) judge(p *Plan) {
 	ours := s.ownFaults(p.MaxLag)
 	var passed []string
@@ -134,6 +135,8 @@ func (s *Step) judge(p *Plan) {
 		}
 	}
 	switch {
+	case s.Counts.Abandoned:
+		s.Verdict, ours = Exceeded, nil
 	case len(ours) > 0:
 		s.Verdict = GeneratorBound
 	case len(passed) > 0:

@@ -41,7 +41,7 @@ type Wire struct {
 	Measured    uint64
 	Lost        uint64            // frames and records that this machine had no room for
 	Retransmits uint64            // SYNs, SYN-ACKs and FINs that were repeated
-	ByServer    uint64            // connections that the target closed first
+	ByServer    uint64            // connections of which the target sent the first FIN
 	Kinds       map[string]uint64 // by close_kind of the flow record
 	Times       [Waves]*hdrhistogram.Histogram
 }
