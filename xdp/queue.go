@@ -25,16 +25,22 @@ type Queue struct {
 	gone      error // sticky: the kernel tells it once
 	poll      [1]unix.PollFd
 	timeout   unix.Timespec
+	busy      bool // it empties the NIC's queue itself
 }
 
-func openQueue(name string, ifindex, index, id, rxSlots int) (*Queue, error) {
-	s, err := openSocket(ifindex, index, rxSlots)
+func openQueue(name string, ifindex, index, id int, config *Config) (*Queue, error) {
+	s, err := openSocket(ifindex, index, config.RingSize)
 	if err != nil {
 		return nil, fmt.Errorf("open queue %d of interface %q: %w", index, name, err)
 	}
+	if config.BusyPoll {
+		if err := s.preferBusyPoll(); err != nil {
+			return nil, errors.Join(fmt.Errorf("queue %d of interface %q: %w", index, name, err), s.close())
+		}
+	}
 	return &Queue{
-		name: name, ifindex: ifindex, index: index, id: id, socket: s,
-		held: make([]uint64, 0, rxSlots),
+		name: name, ifindex: ifindex, index: index, id: id, socket: s, busy: config.BusyPoll,
+		held: make([]uint64, 0, config.RingSize),
 		poll: [1]unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLIN}},
 	}, nil
 }
@@ -54,7 +60,12 @@ func (q *Queue) ID() int { return q.id }
 // memory back to the kernel.
 func (q *Queue) Receive(batch []*segment.Segment, wait time.Duration) (int, error) {
 	q.recycle()
-	if n := q.take(batch); n > 0 || wait <= 0 || len(batch) == 0 {
+	n := q.take(batch)
+	if n == 0 && q.busy {
+		q.socket.busyPoll()
+		n = q.take(batch)
+	}
+	if n > 0 || wait <= 0 || len(batch) == 0 {
 		return n, nil
 	}
 	if err := q.await(wait); err != nil {

@@ -95,6 +95,32 @@ func (s *socket) close() error {
 	return errors.Join(append(errs, s.xsk.Close())...)
 }
 
+// Busy polling: for how long, in us, one call polls a queue that is empty, and how
+// many frames it takes at most (SO_BUSY_POLL in socket(7)).
+const (
+	busyPollUS     = 20
+	busyPollBudget = 64
+)
+
+// preferBusyPoll has the NIC's queue emptied by busyPoll. Its interrupts stay off
+// as long as that is called often enough.
+func (s *socket) preferBusyPoll() error {
+	for _, option := range []struct{ name, value int }{
+		{unix.SO_PREFER_BUSY_POLL, 1}, {unix.SO_BUSY_POLL, busyPollUS}, {unix.SO_BUSY_POLL_BUDGET, busyPollBudget},
+	} {
+		if err := unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, option.name, option.value); err != nil {
+			return fmt.Errorf("ask for busy polling: %w: Linux 5.11 or later and CAP_NET_ADMIN are needed; leave --busy-poll out", err)
+		}
+	}
+	return nil
+}
+
+// busyPoll runs the NIC's queue in this thread (xsk_recvmsg in net/xdp/xsk.c).
+// Whether anything came, the ring tells.
+func (s *socket) busyPoll() {
+	_, _, _ = unix.Syscall6(unix.SYS_RECVFROM, uintptr(s.fd), 0, 0, unix.MSG_DONTWAIT, 0, 0)
+}
+
 // statistics are the kernel's counters of this socket (XDP_STATISTICS).
 func (s *socket) statistics() (unix.XDPStatistics, error) {
 	var stats unix.XDPStatistics

@@ -47,6 +47,9 @@ type Config struct {
 	// RingSize is the number of segments that may wait in one queue, a power
 	// of two up to 65536; 0 for DefaultRingSize. Each takes 4 KiB.
 	RingSize int
+	// BusyPoll lets whoever receives from a Queue empty the NIC's queue too,
+	// in place of its interrupts (SO_PREFER_BUSY_POLL, Linux 5.11).
+	BusyPoll bool
 
 	// describeAll passes every TCP segment; for tests.
 	describeAll bool
@@ -176,7 +179,7 @@ func (t *Tap) openPort(p *port) error {
 		return err
 	}
 	for index := range p.nic.queues {
-		q, err := openQueue(p.nic.name, p.nic.index, index, len(t.queues), t.config.RingSize)
+		q, err := openQueue(p.nic.name, p.nic.index, index, len(t.queues), &t.config)
 		if err != nil {
 			return err
 		}

@@ -153,11 +153,14 @@ func (t *Tap) checkLedger(tb testing.TB) {
 // TestTapReceives sends crafted frames, many times as many as the ring holds,
 // and compares every segment with what was sent.
 func TestTapReceives(t *testing.T) {
-	for _, generic := range []bool{false, true} {
-		t.Run(map[bool]string{false: modeNative, true: modeGeneric}[generic], func(t *testing.T) {
+	for name, config := range map[string]Config{
+		modeNative: {}, modeGeneric: {Generic: true}, "busy polling": {BusyPoll: true},
+	} {
+		t.Run(name, func(t *testing.T) {
 			newNamespace(t)
 			newPair(t, "near", "far", 1)
-			tap := openTap(t, Config{Interfaces: []string{"near"}, Generic: generic, RingSize: 64, describeAll: true})
+			config.Interfaces, config.RingSize, config.describeAll = []string{"near"}, 64, true
+			tap := openTap(t, config)
 			out := newSender(t, "far")
 			kinds := []frame{
 				{flags: ack, payload: 1000}, {}, {v6: true, flags: syn}, {tags: []uint16{0x0123}, flags: fin | ack},
@@ -355,7 +358,7 @@ func TestQueueReopens(t *testing.T) {
 	nic := &netInterface{name: "near", index: near.Attrs().Index}
 	files, mapped := openFiles(t), ringMappings(t)
 	for i := range uint32(50) {
-		q, err := openQueue(nic.name, nic.index, 0, 0, 64)
+		q, err := openQueue(nic.name, nic.index, 0, 0, &Config{RingSize: 64})
 		if err != nil {
 			t.Fatalf("opening %d: %v", i, err)
 		}

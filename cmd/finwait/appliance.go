@@ -42,6 +42,7 @@ type applianceConfig struct {
 	maxFlows uint32
 	recent   int
 	timeouts flowtable.Timeouts
+	polling  worker.Polling
 	listener net.Listener
 	records  io.Writer         // takes every record as NDJSON; nil for nothing that does
 	sinks    []export.Branch   // take every record besides
@@ -138,8 +139,11 @@ func (a *appliance) build() (err error) {
 		a.tables, a.rings = append(a.tables, table), append(a.rings, ring)
 		members = append(members, worker.Member{Source: q, Table: table, Ring: ring, CPU: cpuOf(i)})
 	}
-	a.team, err = worker.NewTeam(members, hasher, monotonic)
-	return err
+	if a.team, err = worker.NewTeam(members, hasher, monotonic); err != nil {
+		return err
+	}
+	a.team.Poll(a.config.polling)
+	return nil
 }
 
 // accounts is where the kernel counts; nil by sequence.

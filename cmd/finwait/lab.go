@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/finwait/finwait/flowtable"
+	"github.com/finwait/finwait/flowtable/worker"
 	"github.com/finwait/finwait/xdp"
 	"github.com/finwait/finwait/xdp/lab"
 )
@@ -146,6 +147,7 @@ func startInLab(ctx context.Context, network *lab.Network, sequence bool, listen
 		maxFlows: labFlows,
 		recent:   labRecent,
 		timeouts: flowtable.LiveTimeouts(),
+		polling:  worker.DefaultPolling(),
 		listener: listener,
 		patience: lastRecords,
 		report:   func(line string) { fmt.Fprintln(stderr, line) },

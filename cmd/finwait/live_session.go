@@ -11,6 +11,7 @@ import (
 
 	"github.com/finwait/finwait/api/export"
 	"github.com/finwait/finwait/flowtable"
+	"github.com/finwait/finwait/flowtable/worker"
 	"github.com/finwait/finwait/xdp"
 	"github.com/finwait/finwait/xdp/generator"
 )
@@ -155,6 +156,7 @@ func (s *liveSession) openReceiver(ctx context.Context) (err error) {
 		maxFlows: flows,
 		recent:   1 << 17,
 		timeouts: flowtable.LiveTimeouts(),
+		polling:  worker.DefaultPolling(),
 		listener: listener,
 		sinks:    []export.Branch{{Name: "check", Sink: s.check}},
 		patience: lastRecords,

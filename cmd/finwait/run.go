@@ -17,6 +17,7 @@ import (
 
 	"github.com/finwait/finwait/api"
 	"github.com/finwait/finwait/flowtable"
+	"github.com/finwait/finwait/flowtable/worker"
 	"github.com/finwait/finwait/xdp"
 )
 
@@ -38,6 +39,8 @@ type runOptions struct {
 	generic    bool
 	sequence   bool
 	timeouts   flowtable.Timeouts
+	polling    worker.Polling
+	busyPoll   bool
 }
 
 func newRunCommand() *cobra.Command {
@@ -72,6 +75,7 @@ those of the connections that were open at the end too.`,
 	flags.BoolVar(&o.force, "force", false, "take an interface with an address of this machine, which is then not reached through it")
 	flags.BoolVar(&o.generic, "generic", false, "use generic XDP even where the driver has native XDP")
 	accounting := addAccountingFlag(flags)
+	polling := addPollingFlags(flags)
 	timeouts := addTimeoutFlags(flags, flowtable.LiveTimeouts())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
 		if o.timeouts, err = timeouts.validated(); err != nil {
@@ -80,6 +84,10 @@ those of the connections that were open at the end too.`,
 		if o.sequence, err = isSequence(*accounting); err != nil {
 			return err
 		}
+		if o.polling, err = polling.validated(); err != nil {
+			return err
+		}
+		o.busyPoll = polling.busy
 		if o.sequence {
 			o.timeouts = timeouts.forSequence(o.timeouts)
 		}
@@ -152,10 +160,11 @@ func run(ctx context.Context, o runOptions, stdout, stderr io.Writer) (err error
 		return errors.Join(err, listener.Close())
 	}
 	c := applianceConfig{
-		tap:      xdp.Config{Interfaces: o.interfaces, MaxFlows: o.maxFlows, Force: o.force, Generic: o.generic, Sequence: o.sequence},
+		tap:      xdp.Config{Interfaces: o.interfaces, MaxFlows: o.maxFlows, Force: o.force, Generic: o.generic, BusyPoll: o.busyPoll, Sequence: o.sequence},
 		maxFlows: o.maxFlows,
 		recent:   o.recent,
 		timeouts: o.timeouts,
+		polling:  o.polling,
 		listener: listener,
 		patience: lastRecords,
 		report:   func(line string) { fmt.Fprintln(stderr, line) },
