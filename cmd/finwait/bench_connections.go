@@ -298,11 +298,16 @@ func (b *connectionsBench) measure(ctx context.Context, p *benchProgress) (*repo
 
 func (b *connectionsBench) observer() *wireObserver {
 	highest := b.plan.Rates[len(b.plan.Rates)-1]
+	sources := make([]netip.Addr, len(b.config.Sources))
+	for i, s := range b.config.Sources {
+		sources[i] = s.Unmap().WithZone("")
+	}
 	return &wireObserver{
+		sources: sources,
 		packets: packet.Config{
 			Interface: b.netDevice, Target: b.config.Target,
 			LowPort: b.config.LowPort, HighPort: b.config.HighPort,
 		},
-		maxFlows: uint32(b.config.MaxConcurrent) + uint32(highest*wireRoom.Seconds()) + 1024,
+		maxFlows: min(wireFlows, uint32(b.config.MaxConcurrent)+uint32(highest*wireRoom.Seconds())+1024),
 	}
 }

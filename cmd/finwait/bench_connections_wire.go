@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -25,6 +27,8 @@ const (
 	// wirePause is between two looks at whether all connections are over.
 	wirePause = 20 * time.Millisecond
 	wireRing  = 1 << 14
+	// wireFlows bounds the table: connections beyond it are lost and counted.
+	wireFlows = 1 << 22
 )
 
 // wireObserver follows a step's connections by the flow table, from what
@@ -32,6 +36,7 @@ const (
 // step does.
 type wireObserver struct {
 	packets  packet.Config
+	sources  []netip.Addr // whose connections are ours
 	maxFlows uint32
 
 	source    *packet.Source
@@ -107,8 +112,8 @@ func (w *wireObserver) deliver(records []flowtable.Record) {
 	for i := range records {
 		r := &records[i]
 		syn, opened := r.Time(flowtable.SYNAt)
-		if !opened {
-			continue // a late segment of an earlier step
+		if !opened || !slices.Contains(w.sources, netip.AddrFrom16(r.Client.Address).Unmap()) {
+			continue // a late segment of an earlier step, or somebody else's
 		}
 		w.wire.Connections++
 		if syn >= window.From && syn < window.To {
@@ -117,9 +122,12 @@ func (w *wireObserver) deliver(records []flowtable.Record) {
 	}
 }
 
-var wavePhases = map[load.Wave]flowtable.Phase{
-	load.FINWait1: flowtable.FINWait1, load.CloseWait: flowtable.CloseWait,
-	load.LastACK: flowtable.LastACK, load.Teardown: flowtable.Teardown,
+var wavePhases = [...]struct {
+	wave  load.Wave
+	phase flowtable.Phase
+}{
+	{load.FINWait1, flowtable.FINWait1}, {load.CloseWait, flowtable.CloseWait},
+	{load.LastACK, flowtable.LastACK}, {load.Teardown, flowtable.Teardown},
 }
 
 func (w *wireObserver) measure(r *flowtable.Record) {
@@ -136,9 +144,9 @@ func (w *wireObserver) measure(r *flowtable.Record) {
 	if ns, ok := r.Between(flowtable.SYNACKAt, flowtable.EstablishedAt); ok {
 		w.wire.Record(load.ClientHandshake, ns)
 	}
-	for wave, phase := range wavePhases {
-		if ns, ok := r.Phase(phase); ok {
-			w.wire.Record(wave, ns)
+	for _, p := range wavePhases {
+		if ns, ok := r.Phase(p.phase); ok {
+			w.wire.Record(p.wave, ns)
 		}
 	}
 }
