@@ -18,12 +18,17 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
+
 	"github.com/finwait/finwait/xdp/lab"
 	"github.com/finwait/finwait/xdp/load"
 )
 
-// labServer is the laboratory's server.
-const labServer = "198.18.0.2"
+// The laboratory's hosts.
+const (
+	labClient = "198.18.0.1"
+	labServer = "198.18.0.2"
+)
 
 // serve has every connection served in the server's namespace, and tells how
 // many are being served.
@@ -165,11 +170,33 @@ func TestBenchConnections(t *testing.T) {
 			}
 		})
 	}
+	t.Run("sources", func(t *testing.T) {
+		const second = "198.18.0.3"
+		s.do(lab.Client, func() error { return addAddress("client0", second+"/24") })
+		// Each of the 120 tuples is needed once.
+		results, stdout, _ := s.connections(binary, "--target", waits, "--rate", "200", "--source", labClient+","+second, "--ports", "30000-30059")
+		step := "Connections/close=client/rate=200"
+		if wire := results[step+"/wire"]; wire["opened"] != 120 || wire["seen"] != 120 || results[step+"/failures"] != nil {
+			t.Error(stdout)
+		}
+	})
 	for _, name := range []string{"index.html", "connections-rates.svg", "connections-p99.svg"} {
 		if _, err := os.Stat(filepath.Join(page, name)); err != nil {
 			t.Error(err)
 		}
 	}
+}
+
+func addAddress(name, address string) error {
+	link, err := netlink.LinkByName(name)
+	if err != nil {
+		return err
+	}
+	parsed, err := netlink.ParseAddr(address)
+	if err != nil {
+		return err
+	}
+	return netlink.AddrAdd(link, parsed)
 }
 
 // The search ends where the target no longer does what it should, and says
