@@ -83,7 +83,9 @@ its record, right in every field.
 
 Share of control segments: SYN, SYN-ACK and two FINs of each connection; the
 number of data segments follows from it. The window's connections take turns
-frame by frame, so that no two frames in a row belong to the same one.
+frame by frame, so that no two frames in a row belong to the same one. A trial
+begins when the share is reached, at the latest after twice its own duration;
+the share that it had is among the results.
 
 For comparisons, --receiver drop puts a program that drops everything where
 frames arrive, and --receiver none leaves them to the kernel and to a program

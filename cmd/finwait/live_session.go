@@ -52,6 +52,7 @@ type liveSession struct {
 	check     *recordCheck
 	program   *program
 	idle      cpuUse
+	warm      bool // its connections are in every step of their lives
 }
 
 // openSession sets everything up and fills the window.

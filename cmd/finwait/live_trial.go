@@ -9,6 +9,13 @@ import (
 	"github.com/finwait/finwait/xdp/generator"
 )
 
+const (
+	// warmRounds are the segments of a connection that are no data.
+	warmRounds = 7
+	// warmSlice is how often a warm-up looks whether it is enough.
+	warmSlice = 50 * time.Millisecond
+)
+
 // liveTrial is one load at one rate, and what became of it.
 type liveTrial struct {
 	Asked   float64 // frames a second, 0 for as fast as possible
@@ -63,8 +70,11 @@ func (s *liveSession) load(ctx context.Context, rate float64) (*liveTrial, error
 			return nil, err
 		}
 	}
-	others, ledger := s.programCPU(), s.ledger()
-	t := &liveTrial{Asked: rate}
+	t, ledger, began := &liveTrial{Asked: rate}, s.ledger(), s.generator.Counts()
+	if err := s.warmUp(ctx, rate); err != nil {
+		return nil, err
+	}
+	others := s.programCPU()
 	before, err := readCPU()
 	if err != nil {
 		return nil, err
@@ -74,7 +84,7 @@ func (s *liveSession) load(ctx context.Context, rate float64) (*liveTrial, error
 		return nil, err
 	}
 	// What is still queued belongs to the load: the wait for it is idle but for that.
-	t.Lost = s.losses(t.Run.Counts, ledger)
+	t.Lost = s.losses(s.generator.Counts().Since(began), ledger)
 	if s.program != nil {
 		time.Sleep(commandStart / 5) // it has a queue of its own, which nobody else can see
 	}
@@ -96,6 +106,27 @@ func (s *liveSession) load(ctx context.Context, rate float64) (*liveTrial, error
 		}
 	}
 	return t, s.program.running()
+}
+
+// warmUp loads a window that was just filled until its connections are in every
+// step of their lives, as they are from then on: for as many rounds as a
+// connection has segments that are no data. It is not measured, but what it loses
+// is the trial's loss.
+func (s *liveSession) warmUp(ctx context.Context, rate float64) error {
+	if s.warm {
+		return nil
+	}
+	s.warm = true
+	enough := s.generator.Counts().Made + warmRounds*uint64(s.options.connections)
+	_, err := s.follow("warm up", warmRounds*int64(s.options.connections), func() (generator.Run, error) {
+		for until := time.Now().Add(2 * s.options.trial); s.generator.Counts().Made < enough && time.Now().Before(until); {
+			if r, err := s.generator.Load(ctx, rate, warmSlice); err != nil {
+				return r, err
+			}
+		}
+		return generator.Run{}, nil
+	})
+	return err
 }
 
 // programCPU is what --exec's program has used; 0 for none, and where it is gone,
