@@ -1,6 +1,7 @@
 package xdp
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -196,11 +197,16 @@ type noteBucket struct {
 // were changed.
 func (r *runner) eachBucket(t *testing.T, do func(b *noteBucket) (changed bool)) {
 	t.Helper()
-	var index uint32
-	var b noteBucket
-	for entries := r.awaited.notes.Iterate(); entries.Next(&index, &b); {
-		if b.Kinds != [awaitedWays]uint8{} && do(&b) {
-			if err := r.awaited.notes.Put(index, &b); err != nil {
+	size := r.awaited.notes.MaxEntries()
+	indices, buckets := make([]uint32, size), make([]noteBucket, size)
+	var cursor ebpf.MapBatchCursor
+	n, err := r.awaited.notes.BatchLookup(&cursor, indices, buckets, nil)
+	if n != int(size) || err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		t.Fatalf("%d of %d buckets: %v", n, size, err)
+	}
+	for i := range buckets {
+		if b := &buckets[i]; b.Kinds != [awaitedWays]uint8{} && do(b) {
+			if err := r.awaited.notes.Put(indices[i], b); err != nil {
 				t.Fatal(err)
 			}
 		}
