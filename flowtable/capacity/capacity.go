@@ -38,6 +38,9 @@
 // own that is kept more than half full; one in eight is left open and ended by
 // its idle timeout.
 //
+// Times are of the processor that the measuring thread had: what other programs
+// take of it does not count, what they do to caches and memory does.
+//
 // Everything is counted: where a table lost a connection, an octet or a record,
 // Measure returns an error in place of figures.
 //
@@ -75,7 +78,8 @@ type Progress interface {
 	Add(steps int64)
 }
 
-// Times are of the rounds, in order, in ns per segment or per connection.
+// Times are of the rounds, in order, in ns of processor time per segment or per
+// connection.
 type Times []float64
 
 // Result is what was found at one size.

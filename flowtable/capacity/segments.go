@@ -188,20 +188,6 @@ func (t *traffic) send(n int, follow func([]*segment.Segment)) int {
 	return done
 }
 
-// timed has n steps done, or a few more, after some to warm up, and returns the
-// ns of one and how many were done in all.
-func timed(ctx context.Context, n int, do func(n int) int) (ns float64, all int, err error) {
-	all = do(max(n/warming, 1))
-	start, done := time.Now(), 0
-	for done < n {
-		if err := ctx.Err(); err != nil {
-			return 0, 0, err
-		}
-		done += do(min(stride, n-done))
-	}
-	return float64(time.Since(start)) / float64(done), all + done, nil
-}
-
 // verify finds whether every contender did its work.
 func (s *size) verify() error {
 	err := s.table.verify(expected(uint64(s.Flows), s.followedByTable))
