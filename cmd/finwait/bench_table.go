@@ -275,6 +275,7 @@ func differences(a, b capacity.Times) capacity.Times {
 }
 
 var tableNotes = []string{
+	"Times are processor time of the measuring thread: what other programs took of the processor does not count, what they did to caches and memory does.",
 	"finwait and gomap each contain the whole of generation, the making of the segments, which is also given alone; limit contains only the computing of the random order.",
 	"finwait-net-over-limit takes generation off finwait, as if the processor had not done both at the same time: the table's own share is between the two ratios to the limit.",
 	"gomap looks keys up in a Go map of pointers and counts the same packets, octets, payload by sequence numbers, acknowledgements and times, without states and timers.",
