@@ -78,12 +78,10 @@ func (r *ring) header() *unix.TpacketHdrV1 {
 }
 
 // next returns the next frame, and whether it is the first of its block. The
-// octets stay until the next call, which may give their block back.
+// octets stay until release.
 func (r *ring) next() (f frame, fresh, ok bool) {
 	for r.left == 0 {
-		if r.at != 0 {
-			r.release()
-		}
+		r.release()
 		h := r.header()
 		if atomic.LoadUint32(&h.Block_status)&unix.TP_STATUS_USER == 0 {
 			return frame{}, false, false
@@ -104,8 +102,11 @@ func (r *ring) next() (f frame, fresh, ok bool) {
 	return f, fresh, true
 }
 
-// release gives the block that was read back to the kernel.
+// release gives the block back to the kernel once all of it was read.
 func (r *ring) release() {
+	if r.left > 0 || r.at == 0 {
+		return
+	}
 	atomic.StoreUint32(&r.header().Block_status, unix.TP_STATUS_KERNEL)
 	r.block = (r.block + 1) % r.blocks
 	r.at = 0

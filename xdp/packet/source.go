@@ -199,6 +199,7 @@ func (s *Source) take(batch []*segment.Segment) int {
 		batch[n] = &s.segments[n]
 		n++
 	}
+	s.ring.release() // the segments are copies
 	s.delivered.Add(uint64(n))
 	return n
 }
