@@ -256,7 +256,11 @@ func localPorts(text string) (low, high uint16, err error) {
 func (b *connectionsBench) warnings() []string {
 	highest := b.plan.Rates[len(b.plan.Rates)-1]
 	returns := time.Duration(float64(b.config.Tuples()) / highest * float64(time.Second))
-	if b.config.Close != load.ByClient || returns >= timeWait {
+	all := 0.0
+	for _, r := range b.plan.Rates {
+		all += r * (b.plan.WarmUp + b.plan.Duration).Seconds()
+	}
+	if b.config.Close != load.ByClient || returns >= timeWait || all <= float64(b.config.Tuples()) {
 		return nil
 	}
 	return []string{fmt.Sprintf("at %.0f/s each local port returns after %v, while TIME-WAIT lasts %v: that works only where both ends use TCP time stamps; "+

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -327,6 +328,30 @@ func TestUnescape(t *testing.T) {
 	} {
 		if got, err := unescape(text); err != nil || string(got) != want {
 			t.Errorf("%q: %q (%v), expected %q", text, got, err, want)
+		}
+	}
+}
+
+// Of ports that return too early is warned before they do.
+func TestConnectionsWarnings(t *testing.T) {
+	for _, c := range []struct {
+		rates    []float64
+		duration time.Duration
+		close    load.Close
+		warned   bool
+	}{
+		{[]float64{10}, time.Hour, load.ByClient, false},             // each returns after 100 s
+		{[]float64{10, 100}, 5 * time.Second, load.ByClient, false},  // 550 of 1000
+		{[]float64{10, 100}, 10 * time.Second, load.ByClient, true},  // 1100 of 1000
+		{[]float64{10, 100}, 10 * time.Second, load.ByServer, false}, // TIME-WAIT is the server's
+		{[]float64{10, 100}, 10 * time.Second, load.ByReset, false},  // there is none
+	} {
+		b := &connectionsBench{
+			config: load.Config{LowPort: 1001, HighPort: 2000, Sources: make([]netip.Addr, 1), Close: c.close},
+			plan:   load.Plan{Rates: c.rates, Duration: c.duration},
+		}
+		if got := b.warnings(); (len(got) > 0) != c.warned {
+			t.Errorf("%+v: %q", c, got)
 		}
 	}
 }
