@@ -130,8 +130,8 @@ func TestBenchLiveReceivers(t *testing.T) {
 	if metrics, _ := benchLive(t, "--connections", "500", "--rate", "full", "--trial", "200ms", "--receiver", "drop"); metrics["lost/frame"] != 0 || metrics["connections/s"] <= 0 {
 		t.Errorf("drop: metrics %v", metrics)
 	}
-	status, _, stderr := finwait("bench", "live", "--connections", "100", "--rate", "5k", "--trial", "200ms", "--receiver", "none", "--exec", "false")
-	if status != exitFailure || !strings.Contains(stderr, `--exec "false"`) {
+	status, _, stderr := finwait("bench", "live", "--connections", "100", "--rate", "5k", "--trial", "200ms", "--receiver", "none", "--exec", "sh -c 'echo heard >&2; exit 3'")
+	if status != exitFailure || !strings.Contains(stderr, "it ended at once (exit status 3)") || !strings.HasPrefix(stderr, "heard\n") {
 		t.Errorf("a command that ends at once: status %d: %s", status, stderr)
 	}
 }

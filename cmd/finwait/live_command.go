@@ -1,10 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os/exec"
 	"strings"
 	"syscall"
@@ -29,11 +29,13 @@ type program struct {
 }
 
 // startProgram runs text in a shell, in the calling thread's namespace.
-// {interface} in it stands for where frames arrive.
-func startProgram(ctx context.Context, text, device string, output io.Writer) (*program, error) {
+// {interface} in it stands for where frames arrive. say takes its output.
+func startProgram(ctx context.Context, text, device string, say func(line string)) (*program, error) {
 	p := &program{text: text, done: make(chan error, 1)}
 	p.cmd = exec.Command("/bin/sh", "-c", "exec "+strings.ReplaceAll(text, "{interface}", device))
+	output := &teller{say: say}
 	p.cmd.Stdout, p.cmd.Stderr = output, output
+	p.cmd.WaitDelay = commandEnd // for what it may have left behind with its output
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("--exec %q: %w", text, err)
@@ -46,6 +48,24 @@ func startProgram(ctx context.Context, text, device string, output io.Writer) (*
 		return nil, errors.Join(context.Cause(ctx), p.stop())
 	case <-time.After(commandStart):
 		return p, nil
+	}
+}
+
+// teller is a writer that says whole lines.
+type teller struct {
+	say  func(line string)
+	rest []byte
+}
+
+func (t *teller) Write(text []byte) (int, error) {
+	t.rest = append(t.rest, text...)
+	for {
+		line, rest, whole := bytes.Cut(t.rest, []byte("\n"))
+		if !whole {
+			return len(text), nil
+		}
+		t.say(string(line))
+		t.rest = rest
 	}
 }
 

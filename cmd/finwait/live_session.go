@@ -78,7 +78,7 @@ func (s *liveSession) open(ctx context.Context) (err error) {
 	}
 	if s.options.exec != "" {
 		err := s.atReceiver(func() error {
-			s.program, err = startProgram(ctx, s.options.exec, s.receiveName(), s.progress.out)
+			s.program, err = startProgram(ctx, s.options.exec, s.receiveName(), s.progress.Say)
 			return err
 		})
 		if err != nil {
