@@ -144,14 +144,14 @@ static __always_inline int count_data(struct ledger *l, const struct frame *f,
 {
 	struct direction *own;
 
-	if (!flow || describe_all)
+	if (!likely(flow) || describe_all)
 		return 0;
 	own = &flow->direction[side & 1];
-	if (!(own->marks & DIRECTION_STARTED) || !(own->marks & DIRECTION_ACKED))
+	if (!likely((own->marks & DIRECTION_STARTED) && (own->marks & DIRECTION_ACKED)))
 		return 0;
 	touch(own, time_of(l, own, p));
 	acknowledge(own, p);
-	if (is_awaited(own))
+	if (!likely(!is_awaited(own)))
 		return 0;
 	own->packets++;
 	own->octets += p->octets;
@@ -174,8 +174,8 @@ static __always_inline int count_plain(struct ledger *l, struct frame *f)
 	struct key wide;
 	__u32 side;
 
-	if (parse_plain_ipv4(f, &ipv4)) {
-		if (!is_data(&ipv4))
+	if (likely(parse_plain_ipv4(f, &ipv4))) {
+		if (!likely(is_data(&ipv4)))
 			return 0;
 		side = ipv4_key_of(&ipv4, &narrow);
 		return count_data(l, f, bpf_map_lookup_elem(&flows_ipv4, &narrow), side, &ipv4);
