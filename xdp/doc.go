@@ -7,7 +7,9 @@
 // the memory in which the kernel places segments; the fill ring carries its
 // free buffers to the kernel, the RX ring the filled ones to us. The flow
 // table is the program's hash of counters by segment.Key. The ledger says what
-// became of every frame.
+// became of every frame. By sequence there is no flow table: what a FIN or a
+// SYN-ACK waits for stands in notes of awaited acknowledgements, and a data
+// segment is looked up nowhere.
 //
 // Ownership. Open and Close are called once, by one goroutine. A Queue belongs
 // to one worker: Receive is called from its goroutine only, Lost from any.
