@@ -73,7 +73,11 @@ func (h *Hasher) Hash(k *Key) uint64 {
 	w := (*[KeySize / 8]uint64)(unsafe.Pointer(k))
 	low := fold(w[0]^h.secret[0], w[1]^h.secret[1])
 	high := fold(w[2]^h.secret[2], w[3]^h.secret[3])
-	return fold(low^w[4]^h.secret[4], high^h.secret[5])
+	mixed := fold(low^w[4]^h.secret[4], high^h.secret[5])
+	// Where all flows share an end, its factor is the same for all: one more
+	// multiplication spreads what is left of their order.
+	mixed = (mixed ^ mixed>>32) * 0x9e3779b97f4a7c15
+	return mixed ^ mixed>>32
 }
 
 // fold is the sum modulo 2 of the halves of a product.
