@@ -2,6 +2,7 @@ package main
 
 import (
 	"compress/gzip"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -168,8 +169,9 @@ func BenchmarkReplay(b *testing.B) {
 	programs := []*measured{
 		{args: []string{binary, "replay", "--format", "summary", path}},
 		{args: []string{"tcpdump", "-r", path, "-w", os.DevNull}},
+		// With a control socket it may wait for ever for somebody to connect to it.
 		{args: []string{"softflowd", "-d", "-6", "-r", path, "-n", sink.LocalAddr().String(),
-			"-p", filepath.Join(b.TempDir(), "pid"), "-c", filepath.Join(b.TempDir(), "ctl")}},
+			"-p", filepath.Join(b.TempDir(), "pid"), "-c", "none"}},
 	}
 	for b.Loop() {
 		for _, p := range programs {
@@ -201,8 +203,10 @@ func (m *measured) run(b *testing.B) {
 	if err != nil {
 		return
 	}
+	limit, cancel := context.WithTimeout(b.Context(), time.Minute)
+	defer cancel()
 	start := time.Now()
-	cmd := exec.CommandContext(b.Context(), path, m.args[1:]...)
+	cmd := exec.CommandContext(limit, path, m.args[1:]...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		b.Fatalf("%s: %v: %s", m.args[0], err, out)
 	}
