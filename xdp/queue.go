@@ -123,12 +123,16 @@ func (q *Queue) take(batch []*segment.Segment) int {
 func (q *Queue) await(wait time.Duration) error {
 	q.timeout = unix.NsecToTimespec(wait.Nanoseconds())
 	q.poll[0].Revents = 0
-	ready, err := unix.Ppoll(q.poll[:], &q.timeout, nil)
-	if err != nil {
-		if errors.Is(err, unix.EINTR) {
-			return nil
-		}
-		return fmt.Errorf("wait for segments on queue %d of interface %q: %w", q.index, q.name, err)
+	// Without telling the Go runtime, as worker.nap, so that a signal may end it at
+	// any time.
+	ready, _, errno := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&q.poll[0])), uintptr(len(q.poll)),
+		uintptr(unsafe.Pointer(&q.timeout)), 0, 0, 0)
+	switch errno {
+	case 0:
+	case unix.EINTR:
+		ready = 0
+	default:
+		return fmt.Errorf("wait for segments on queue %d of interface %q: %w", q.index, q.name, errno)
 	}
 	if ready > 0 || q.gone != nil {
 		return q.gone

@@ -22,7 +22,7 @@ func addPollingFlags(flags *pflag.FlagSet) *pollingFlags {
 	f := new(pollingFlags)
 	preset := worker.DefaultPolling()
 	flags.DurationVar(&f.spin, "spin", preset.Spin, "for how long a worker without segments looks again and again before it sleeps")
-	flags.DurationVar(&f.nap, "nap", preset.Nap, "how long a worker sleeps after a batch that was not full, so that the next one is fuller; 0 for being woken by each")
+	flags.DurationVar(&f.nap, "nap", preset.Nap, "how long a worker sleeps at most after a batch that was not full, so that the next one is fuller; 0 for being woken by each")
 	flags.BoolVar(&f.busy, "busy-poll", false, "never sleep, and empty the NIC's queues without interrupts (takes a whole CPU per queue)")
 	return f
 }

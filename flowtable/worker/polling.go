@@ -3,6 +3,7 @@ package worker
 import (
 	"syscall"
 	"time"
+	"unsafe"
 )
 
 // Polling is how a worker waits for segments. Their times were taken in the
@@ -12,14 +13,25 @@ type Polling struct {
 	// Spin is for how long a worker that found nothing looks again and again
 	// before it sleeps; below 0, for ever.
 	Spin time.Duration
-	// Nap is how long a worker sleeps after a batch that was not full, so that
-	// the next one is fuller: a wake-up costs as much as following a dozen
-	// segments. The receive ring must hold what comes meanwhile.
+	// Nap is how long a worker sleeps at most after a batch that was not full, so
+	// that the next one is fuller: a wake-up costs as much as following a hundred
+	// segments. It sleeps the less the more come meanwhile, which the receive
+	// ring must hold.
 	Nap time.Duration
 }
 
-// DefaultPolling takes a quarter of a millisecond's segments at a time.
-func DefaultPolling() Polling { return Polling{Nap: 250 * time.Microsecond} }
+// DefaultPolling is woken 1,000 times a second where little comes: a ring holds what
+// comes in a millisecond at 8 million segments a second.
+func DefaultPolling() Polling { return Polling{Nap: time.Millisecond} }
+
+// A nap is halved where more than napMost segments came since the one before it, and
+// doubled where fewer than napLeast did; none is shorter than minNap but for
+// Polling.Nap.
+const (
+	napLeast = batchSize
+	napMost  = 4 * batchSize
+	minNap   = 250 * time.Microsecond
+)
 
 // quiet, in ns, is after how long without a segment a worker has itself woken by
 // the source, instead of looking after each nap.
@@ -34,16 +46,30 @@ func (w *Worker) patience(wait time.Duration) time.Duration {
 	case w.received == len(w.batch), p.Spin < 0, silence < int64(p.Spin):
 		return 0
 	case p.Nap > 0 && w.heardAt != 0 && silence < quiet:
-		nap(p.Nap)
+		w.fitNap(p.Nap)
+		nap(w.nap)
 		return 0
 	default:
 		return wait
 	}
 }
 
-// nap sleeps in the kernel: a thread that is the worker's alone is not given to
-// another goroutine meanwhile. A signal may end it early.
+// fitNap chooses the length of the next nap by what came since the last.
+func (w *Worker) fitNap(longest time.Duration) {
+	switch {
+	case w.sinceNap > napMost:
+		w.nap /= 2
+	case w.sinceNap < napLeast:
+		w.nap *= 2
+	}
+	w.nap = min(max(w.nap, minNap), longest)
+	w.sinceNap = 0
+}
+
+// nap sleeps in the kernel, without telling the Go runtime: that would take the
+// worker's place to run from it, and from then on look 2,000 times a second whether
+// to do so again. Whoever stops the world ends the nap, by a signal.
 func nap(d time.Duration) {
 	t := syscall.NsecToTimespec(int64(d))
-	_ = syscall.Nanosleep(&t, nil)
+	_, _, _ = syscall.RawSyscall(syscall.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&t)), 0, 0)
 }

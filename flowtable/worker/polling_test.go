@@ -32,9 +32,45 @@ func TestPatience(t *testing.T) {
 			if got := w.patience(idleWait); got != test.want {
 				t.Errorf("the source may wait %v, not %v", got, test.want)
 			}
-			if test.sleeps && time.Since(before) < test.polling.Nap {
+			if test.sleeps && time.Since(before) < minNap {
 				t.Error("it did not sleep")
 			}
 		})
+	}
+}
+
+// TestNaps: what comes decides how long a worker sleeps, within bounds.
+func TestNaps(t *testing.T) {
+	const longest = 2 * time.Millisecond
+	w := &Worker{}
+	naps := func(segments int, longest time.Duration) time.Duration {
+		w.sinceNap = segments
+		w.fitNap(longest)
+		if w.sinceNap != 0 {
+			t.Fatal("the segments before a nap count for the next one, too")
+		}
+		return w.nap
+	}
+	for i, step := range []struct {
+		segments int
+		longest  time.Duration
+		want     time.Duration
+	}{
+		{0, longest, minNap},
+		{napLeast - 1, longest, 2 * minNap},
+		{napLeast, longest, 2 * minNap},
+		{napMost, longest, 2 * minNap},
+		{0, longest, 4 * minNap},
+		{0, longest, longest},
+		{0, longest, longest},
+		{napMost + 1, longest, longest / 2},
+		{1 << 20, longest, longest / 4},
+		{1 << 20, longest, minNap},
+		{1 << 20, longest, minNap},
+		{1 << 20, 100 * time.Microsecond, 100 * time.Microsecond},
+	} {
+		if got := naps(step.segments, step.longest); got != step.want {
+			t.Errorf("step %d: after %d segments a nap of %v, want %v", i, step.segments, got, step.want)
+		}
 	}
 }

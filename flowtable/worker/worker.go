@@ -128,6 +128,8 @@ type Worker struct {
 	received      int   // in the last turn
 	turnedAt      int64 // when that was
 	heardAt       int64 // when the source last had something
+	sinceNap      int   // segments since the last nap
+	nap           time.Duration
 	nextLossCheck int64
 	lossSeen      int64
 	fullSeen      int64
@@ -166,6 +168,7 @@ func (w *Worker) CPU() int { return w.member.CPU }
 func (w *Worker) Run(ctx context.Context) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	defer takePlace()()
 	wait := idleWait
 	if len(w.inbox) > 0 {
 		wait = teamWait
@@ -212,6 +215,7 @@ func (w *Worker) turn(wait time.Duration) error {
 		w.heardAt = now
 	}
 	w.received, w.turnedAt = n, now
+	w.sinceNap += n
 	w.watchLoss(now)
 	if len(w.inbox) == 0 {
 		w.follow(n)

@@ -171,7 +171,10 @@ func (p *pace) owed(due float64, last time.Time) (float64, time.Time) {
 func (p *pace) rest() {
 	d := max(p.pulse, min(time.Duration(float64(time.Second)/p.rate), longestRest))
 	pause := unix.NsecToTimespec(d.Nanoseconds())
-	_ = unix.Nanosleep(&pause, nil) // a signal ends it early, and the next turn looks at the clock
+	// Not by the Go runtime's leave, which after a sleep of milliseconds looks after
+	// all threads thousands of times a second: that would be measured with the
+	// receiver. A signal ends the pause early, and the next turn looks at the clock.
+	_, _, _ = unix.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&pause)), 0, 0)
 }
 
 // threadTime is what this thread has used of its CPU.
