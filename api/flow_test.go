@@ -1,4 +1,4 @@
-package api
+package api_test
 
 import (
 	"bytes"
@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/finwait/finwait/api"
+	"github.com/finwait/finwait/api/apitest"
 	"github.com/finwait/finwait/flowtable"
 )
 
@@ -59,22 +61,22 @@ const halfClosedJSON = `{
 "close_initiator":"client","close_kind":"reset","close_complete":true,"end_reason":"active_timeout","slice":3}`
 
 func TestFlowJSON(t *testing.T) {
-	names := testNames()
+	names := apitest.Names()
 	for _, test := range []struct {
 		name   string
 		record flowtable.Record
 		want   string
 	}{
-		{"four-way close over IPv6", fourWay(), fourWayJSON},
-		{"refused at the epoch", refused(), refusedJSON},
-		{"reset after a FIN, accounted by sequence", halfClosed(), halfClosedJSON},
+		{"four-way close over IPv6", apitest.FourWay(), fourWayJSON},
+		{"refused at the epoch", apitest.Refused(), refusedJSON},
+		{"reset after a FIN, accounted by sequence", apitest.HalfClosed(), halfClosedJSON},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			want := strings.ReplaceAll(test.want, "\n", "")
-			if got := string(AppendFlow(nil, &test.record, names)); got != want {
+			if got := string(api.AppendFlow(nil, &test.record, names)); got != want {
 				t.Errorf("AppendFlow\n got %s\nwant %s", got, want)
 			}
-			if got := encode(t, NewFlow(&test.record, names)); got != want {
+			if got := encode(t, api.NewFlow(&test.record, names)); got != want {
 				t.Errorf("NewFlow\n got %s\nwant %s", got, want)
 			}
 		})
@@ -82,21 +84,22 @@ func TestFlowJSON(t *testing.T) {
 }
 
 func TestAppendFlowIsTheJSONOfNewFlow(t *testing.T) {
-	names := testNames()
+	clock := new(api.Clock)
+	names := apitest.NamesAt(clock)
 	rng := rand.New(rand.NewPCG(1, 2))
 	for range 5000 {
-		r := randomRecord(rng)
-		names.clock.Set(-rng.Int64N(4e18)) // half of the times are before 1970
-		if got, want := string(AppendFlow(nil, &r, names)), encode(t, NewFlow(&r, names)); got != want {
+		r := apitest.RandomRecord(rng)
+		clock.Set(-rng.Int64N(4e18)) // half of the times are before 1970
+		if got, want := string(api.AppendFlow(nil, &r, names)), encode(t, api.NewFlow(&r, names)); got != want {
 			t.Fatalf("record %+v\n got %s\nwant %s", r, got, want)
 		}
 	}
 }
 
 func TestLiveConnectionHasNoEndReason(t *testing.T) {
-	r := fourWay()
+	r := apitest.FourWay()
 	r.EndReason = flowtable.EndNone
-	if got := NewFlow(&r, testNames()).EndReason; got != "" {
+	if got := api.NewFlow(&r, apitest.Names()).EndReason; got != "" {
 		t.Errorf("end_reason %q, want none", got)
 	}
 }
@@ -104,7 +107,7 @@ func TestLiveConnectionHasNoEndReason(t *testing.T) {
 // Every name of the contract's tables, and those that its text defines, is a
 // field, and no other is.
 func TestFlowHasTheNamesOfTheContract(t *testing.T) {
-	page, err := os.ReadFile(contractFile(t, "RECORD.md"))
+	page, err := os.ReadFile(apitest.ContractFile(t, "RECORD.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +138,7 @@ func TestFlowHasTheNamesOfTheContract(t *testing.T) {
 		t.Fatalf("found %d names in the contract's tables; their form has changed", rows)
 	}
 	got := map[string]bool{}
-	flow := reflect.TypeFor[Flow]()
+	flow := reflect.TypeFor[api.Flow]()
 	for i := range flow.NumField() {
 		got[flow.Field(i).Tag.Get("json")] = true
 	}
@@ -145,7 +148,7 @@ func TestFlowHasTheNamesOfTheContract(t *testing.T) {
 }
 
 func TestNames(t *testing.T) {
-	a, b := NewNames(nil, nil), NewNames(nil, nil)
+	a, b := api.NewNames(nil, nil), api.NewNames(nil, nil)
 	form := regexp.MustCompile(`^[0-9a-v]{26}$`)
 	for _, serial := range []uint64{0, 1, 1<<64 - 1} {
 		if id := a.FlowID(serial); !form.MatchString(id) {
@@ -161,29 +164,29 @@ func TestNames(t *testing.T) {
 	if got := a.Interface(12); got != "12" {
 		t.Errorf("interface without a name: %q, want its number", got)
 	}
-	clock := new(Clock)
-	clock.Set(testEpoch)
-	if got, want := NewNames(clock, nil).Time(1), "2023-11-14T22:13:20.000000001Z"; got != want {
+	clock := new(api.Clock)
+	clock.Set(apitest.Epoch)
+	if got, want := api.NewNames(clock, nil).Time(1), "2023-11-14T22:13:20.000000001Z"; got != want {
 		t.Errorf("time %q, want %q", got, want)
 	}
 }
 
 func TestAppendFlowAllocatesNothing(t *testing.T) {
-	names := NewNames(nil, func(uint32) string { return "eth1" })
-	r := fourWay()
+	names := api.NewNames(nil, func(uint32) string { return "eth1" })
+	r := apitest.FourWay()
 	b := make([]byte, 0, 4096)
-	if n := testing.AllocsPerRun(100, func() { b = AppendFlow(b[:0], &r, names) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { b = api.AppendFlow(b[:0], &r, names) }); n != 0 {
 		t.Errorf("%v allocations, want none", n)
 	}
 }
 
 func BenchmarkAppendFlow(b *testing.B) {
-	names := NewNames(nil, func(uint32) string { return "eth1" })
-	r := fourWay()
+	names := api.NewNames(nil, func(uint32) string { return "eth1" })
+	r := apitest.FourWay()
 	buffer := make([]byte, 0, 4096)
 	b.ReportAllocs()
 	for b.Loop() {
-		buffer = AppendFlow(buffer[:0], &r, names)
+		buffer = api.AppendFlow(buffer[:0], &r, names)
 	}
 	b.SetBytes(int64(len(buffer)))
 }

@@ -46,13 +46,18 @@ type Names struct {
 // where it has none; then, or where interfaces is nil, the number itself in
 // decimal is the name. interfaces is called from any goroutine.
 func NewNames(clock *Clock, interfaces func(number uint32) string) *Names {
+	var run [8]byte
+	// crypto/rand.Read never returns an error since Go 1.24: it ends the process.
+	_, _ = rand.Read(run[:])
+	return NamesOf(run, clock, interfaces)
+}
+
+// NamesOf is NewNames for a process whose random part of flow_id is known.
+func NamesOf(run [8]byte, clock *Clock, interfaces func(number uint32) string) *Names {
 	if clock == nil {
 		clock = new(Clock)
 	}
-	n := &Names{clock: clock, interfaces: interfaces}
-	// crypto/rand.Read never returns an error since Go 1.24: it ends the process.
-	_, _ = rand.Read(n.run[:])
-	return n
+	return &Names{clock: clock, interfaces: interfaces, run: run}
 }
 
 // FlowID returns the flow_id of a record: 8 octets drawn at random by the

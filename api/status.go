@@ -47,15 +47,16 @@ type LedgerEntry struct {
 	Loss      bool   `json:"loss" doc:"Something that should have been accounted for was not"`
 }
 
-// statusBody is a Status and what follows from it at the time of the answer.
-type statusBody struct {
+// StatusAnswer is a Status and what follows from it at the time of the answer.
+type StatusAnswer struct {
 	Status
 	UptimeNS int64  `json:"uptime_ns" doc:"Since the start"`
 	Lost     uint64 `json:"lost" doc:"Sum of the ledger's entries that are losses"`
 }
 
-func newStatusBody(s Status, now time.Time) statusBody {
-	b := statusBody{Status: s, UptimeNS: int64(now.Sub(s.StartedAt))}
+// NewStatusAnswer is the answer at a moment.
+func NewStatusAnswer(s Status, now time.Time) StatusAnswer {
+	b := StatusAnswer{Status: s, UptimeNS: int64(now.Sub(s.StartedAt))}
 	b.StartedAt = s.StartedAt.UTC()
 	if b.Interfaces == nil {
 		b.Interfaces = []InterfaceStatus{}
@@ -71,7 +72,7 @@ func newStatusBody(s Status, now time.Time) statusBody {
 	return b
 }
 
-// health is the body of a healthy answer.
-type health struct {
+// Health is the body of a healthy answer.
+type Health struct {
 	Status string `json:"status" enum:"ok"`
 }

@@ -10,7 +10,6 @@
 package export
 
 import (
-	"github.com/finwait/finwait/api"
 	"github.com/finwait/finwait/flowtable"
 )
 
@@ -22,5 +21,3 @@ type Sink interface {
 	// Close writes out what Write held back. Nothing is called after it.
 	Close() error
 }
-
-var _ Sink = (*api.Recent)(nil)

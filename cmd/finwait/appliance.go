@@ -17,6 +17,8 @@ import (
 
 	"github.com/finwait/finwait/api"
 	"github.com/finwait/finwait/api/export"
+	"github.com/finwait/finwait/api/history"
+	"github.com/finwait/finwait/api/server"
 	"github.com/finwait/finwait/flowtable"
 	"github.com/finwait/finwait/flowtable/segment"
 	"github.com/finwait/finwait/flowtable/worker"
@@ -57,11 +59,11 @@ type appliance struct {
 	tables    []*flowtable.Table
 	rings     []*flowtable.Ring // of the tables
 	team      *worker.Team
-	recent    *api.Recent
+	recent    *history.Recent
 	fanout    *export.Fanout
 	clock     api.Clock
 	names     *api.Names
-	server    *api.Server
+	server    *server.Server
 	startedAt time.Time
 	uncounted uint64 // segments without room in the kernel's flow table, at the last look
 
@@ -98,7 +100,7 @@ func openAppliance(c applianceConfig) (*appliance, error) {
 	if err := a.build(); err != nil {
 		return nil, errors.Join(err, a.close())
 	}
-	a.server, err = api.New(api.Config{Version: version(), History: a.recent, Live: a, Names: a.names, Status: a.status, Health: a.health})
+	a.server, err = server.New(server.Config{Version: version(), History: a.recent, Live: a, Names: a.names, Status: a.status, Health: a.health})
 	if err != nil {
 		return nil, errors.Join(err, a.close())
 	}
@@ -111,7 +113,7 @@ func (a *appliance) build() (err error) {
 	queues := a.tap.Queues()
 	a.setWallClock()
 	a.names = api.NewNames(&a.clock, a.tap.InterfaceName)
-	if a.recent, err = api.NewRecent(a.config.recent, a.names); err != nil {
+	if a.recent, err = history.NewRecent(a.config.recent, a.names); err != nil {
 		return fmt.Errorf("--recent: %w", err)
 	}
 	branches := []export.Branch{{Name: "recent", Sink: a.recent}}
@@ -353,7 +355,7 @@ func (a *appliance) facts() []string {
 	}
 	return []string{
 		fmt.Sprintf("flow tables: %d for %d connections, %d MiB reserved, on CPUs %v of %d", len(a.tables), a.capacity(), memory>>20, cpus, runtime.NumCPU()),
-		fmt.Sprintf("recent records: %d, %d MiB reserved", a.recent.Cap(), a.recent.Cap()*api.RecentRecordSize>>20),
+		fmt.Sprintf("recent records: %d, %d MiB reserved", a.recent.Cap(), a.recent.Cap()*history.RecentRecordSize>>20),
 		fmt.Sprintf("API: http://%s/v1/status (process %d)", a.config.listener.Addr(), os.Getpid()),
 	}
 }

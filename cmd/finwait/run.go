@@ -15,7 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
-	"github.com/finwait/finwait/api"
+	"github.com/finwait/finwait/api/history"
 	"github.com/finwait/finwait/flowtable"
 	"github.com/finwait/finwait/flowtable/worker"
 	"github.com/finwait/finwait/xdp"
@@ -140,8 +140,8 @@ func checkRecent(records int) error {
 		return fmt.Errorf("read the size of the memory: %w", err)
 	}
 	memory := info.Totalram * uint64(info.Unit)
-	if most := memory / uint64(api.RecentRecordSize); uint64(records) > most {
-		return usageError{fmt.Errorf("--recent %d: at %d octets each, this machine's memory holds %d; keep fewer", records, api.RecentRecordSize, most)}
+	if most := memory / uint64(history.RecentRecordSize); uint64(records) > most {
+		return usageError{fmt.Errorf("--recent %d: at %d octets each, this machine's memory holds %d; keep fewer", records, history.RecentRecordSize, most)}
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package api
+package history
 
 import (
 	"context"
@@ -9,12 +9,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/finwait/finwait/api"
+	"github.com/finwait/finwait/api/apitest"
 	"github.com/finwait/finwait/flowtable"
 )
 
 func newRecent(t testing.TB, capacity int) *Recent {
 	t.Helper()
-	h, err := NewRecent(capacity, testNames())
+	h, err := NewRecent(capacity, apitest.Names())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +41,7 @@ func numbered(first, n int) []flowtable.Record {
 func scan(t *testing.T, h *Recent, since time.Time) []uint64 {
 	t.Helper()
 	var serials []uint64
-	err := h.Scan(context.Background(), since, func(r *flowtable.Record, _ *Names) bool {
+	err := h.Scan(context.Background(), since, func(r *flowtable.Record, _ *api.Names) bool {
 		serials = append(serials, r.Serial)
 		return true
 	})
@@ -72,7 +74,7 @@ func TestRecentAgainstASlice(t *testing.T) {
 			}
 		}
 	}
-	if _, err := NewRecent(0, testNames()); err == nil {
+	if _, err := NewRecent(0, apitest.Names()); err == nil {
 		t.Error("a ring of no records was made")
 	}
 }
@@ -100,12 +102,12 @@ func TestRecentScanEndsEarly(t *testing.T) {
 	h := newRecent(t, 1000)
 	write(t, h, numbered(0, 1000)...)
 	seen := 0
-	if err := h.Scan(context.Background(), time.Time{}, func(*flowtable.Record, *Names) bool { seen++; return seen < 70 }); err != nil || seen != 70 {
+	if err := h.Scan(context.Background(), time.Time{}, func(*flowtable.Record, *api.Names) bool { seen++; return seen < 70 }); err != nil || seen != 70 {
 		t.Errorf("saw %d, want 70; error %v", seen, err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	seen = 0
-	err := h.Scan(ctx, time.Time{}, func(*flowtable.Record, *Names) bool { seen++; cancel(); return true })
+	err := h.Scan(ctx, time.Time{}, func(*flowtable.Record, *api.Names) bool { seen++; cancel(); return true })
 	if !errors.Is(err, context.Canceled) || seen != recentChunk {
 		t.Errorf("saw %d, want the chunk of %d; error %v", seen, recentChunk, err)
 	}
@@ -117,7 +119,7 @@ func TestRecentIsLapped(t *testing.T) {
 	h := newRecent(t, 256)
 	write(t, h, numbered(0, 256)...)
 	var seen []uint64
-	err := h.Scan(context.Background(), time.Time{}, func(r *flowtable.Record, _ *Names) bool {
+	err := h.Scan(context.Background(), time.Time{}, func(r *flowtable.Record, _ *api.Names) bool {
 		seen = append(seen, r.Serial)
 		if len(seen) == recentChunk {
 			write(t, h, numbered(256, 128)...) // 0 to 127 are gone
@@ -145,7 +147,7 @@ func TestRecentConcurrently(t *testing.T) {
 		readers.Go(func() {
 			for {
 				last := uint64(1 << 63)
-				err := h.Scan(context.Background(), time.Time{}, func(r *flowtable.Record, _ *Names) bool {
+				err := h.Scan(context.Background(), time.Time{}, func(r *flowtable.Record, _ *api.Names) bool {
 					if r.Serial >= last {
 						t.Errorf("record %d after %d", r.Serial, last)
 					}
@@ -199,39 +201,4 @@ func BenchmarkRecentWrite(b *testing.B) {
 		write(b, h, batch...)
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(batch)), "ns/record")
-}
-
-// A scan of a million records for a prefix that one of a thousand has.
-func BenchmarkRecentFilteredScan(b *testing.B) {
-	const records = 1_000_000
-	h := newRecent(b, records)
-	for i := range records / 1000 {
-		batch := make([]flowtable.Record, 1000)
-		for k := range batch {
-			batch[k] = fourWay()
-			batch[k].Serial = uint64(1000*i + k)
-			batch[k].Client.Address = address("10.0.0.0")
-			batch[k].Client.Address[14], batch[k].Client.Address[15] = byte(k>>8), byte(k)
-		}
-		write(b, h, batch...)
-	}
-	var q RecordsQuery
-	if err := q.Client.UnmarshalText([]byte("10.0.3.231")); err != nil {
-		b.Fatal(err)
-	}
-	f := q.filter()
-	b.ResetTimer()
-	for b.Loop() {
-		found := 0
-		err := h.Scan(context.Background(), time.Time{}, func(r *flowtable.Record, _ *Names) bool {
-			if f.match(r) {
-				found++
-			}
-			return true
-		})
-		if err != nil || found != 1000 {
-			b.Fatal(found, err)
-		}
-	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*records), "ns/record")
 }

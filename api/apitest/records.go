@@ -1,4 +1,6 @@
-package api
+// Package apitest has records of known connections for the tests of the api's
+// packages.
+package apitest
 
 import (
 	"math/rand/v2"
@@ -7,39 +9,43 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/finwait/finwait/api"
 	"github.com/finwait/finwait/flowtable"
 	"github.com/finwait/finwait/flowtable/segment"
 )
 
-// testNames has a fixed run, so that flow_id is known.
-func testNames() *Names {
-	n := NewNames(nil, func(number uint32) string {
+// Names has a fixed run, so that flow_id is known.
+func Names() *api.Names { return NamesAt(nil) }
+
+// NamesAt is Names by another clock than that of a replay.
+func NamesAt(clock *api.Clock) *api.Names {
+	return api.NamesOf([8]byte{0, 1, 2, 3, 4, 5, 6, 7}, clock, func(number uint32) string {
 		return map[uint32]string{1: "eth1", 2: "a \"quoted\" <name>\xff\u2028.pcap"}[number]
 	})
-	n.run = [8]byte{0, 1, 2, 3, 4, 5, 6, 7}
-	return n
 }
 
-func address(text string) [16]byte { return netip.MustParseAddr(text).As16() }
+// Address is an address of a record.
+func Address(text string) [16]byte { return netip.MustParseAddr(text).As16() }
 
-// at sets a moment, in ns since the epoch.
-func at(r *flowtable.Record, m flowtable.Moment, ns int64) {
+// At sets a moment, in ns since the epoch.
+func At(r *flowtable.Record, m flowtable.Moment, ns int64) {
 	r.At[m] = ns
 	r.Seen |= 1 << m
 }
 
-const testEpoch = 1_700_000_000_000_000_000 // 2023-11-14T22:13:20Z
+// Epoch is when the records begin, in ns.
+const Epoch = 1_700_000_000_000_000_000 // 2023-11-14T22:13:20Z
 
-// fourWay is a connection over IPv6 that its server closed.
-func fourWay() flowtable.Record {
+// FourWay is a connection over IPv6 that its server closed.
+func FourWay() flowtable.Record {
 	r := flowtable.Record{
-		Serial: 1, StartAt: testEpoch, EndAt: testEpoch + 9_000_000,
+		Serial: 1, StartAt: Epoch, EndAt: Epoch + 9_000_000,
 		Client: flowtable.Side{
-			Address: address("2001:db8:1::6"), Port: 40000, Packets: 7, Octets: 1570, Payload: 1234,
+			Address: Address("2001:db8:1::6"), Port: 40000, Packets: 7, Octets: 1570, Payload: 1234,
 			SYNRetransmits: 1, TCPFlags: segment.SYN | segment.ACK | segment.FIN | segment.PSH, State: flowtable.StateClosed,
 		},
 		Server: flowtable.Side{
-			Address: address("2001:db8:ffff::1"), Port: 443, Packets: 5, Octets: 5_000_000_000, Payload: 4_999_999_000,
+			Address: Address("2001:db8:ffff::1"), Port: 443, Packets: 5, Octets: 5_000_000_000, Payload: 4_999_999_000,
 			SYNRetransmits: 2, FINRetransmits: 3, TCPFlags: segment.SYN | segment.ACK | segment.FIN, State: flowtable.StateTimeWait,
 		},
 		HalfClosePayload: 17, ReuseAfter: 59_000_000_000, Reused: true, Interface: 1, VLAN: 100,
@@ -47,55 +53,55 @@ func fourWay() flowtable.Record {
 		OrientedBy:    flowtable.BySYN, Evidence: flowtable.Full, CloseKind: flowtable.FourWay,
 		Initiator: flowtable.Server, EndReason: flowtable.EndClosed, Complete: true,
 	}
-	at(&r, flowtable.SYNAt, testEpoch)
-	at(&r, flowtable.SYNACKAt, testEpoch+1_000_001)
-	at(&r, flowtable.EstablishedAt, testEpoch+1_500_001)
-	at(&r, flowtable.FIN1At, testEpoch+5_000_000)
-	at(&r, flowtable.ACK1At, testEpoch+6_000_000)
-	at(&r, flowtable.FIN2At, testEpoch+8_000_000)
-	at(&r, flowtable.ACK2At, testEpoch+9_000_000)
+	At(&r, flowtable.SYNAt, Epoch)
+	At(&r, flowtable.SYNACKAt, Epoch+1_000_001)
+	At(&r, flowtable.EstablishedAt, Epoch+1_500_001)
+	At(&r, flowtable.FIN1At, Epoch+5_000_000)
+	At(&r, flowtable.ACK1At, Epoch+6_000_000)
+	At(&r, flowtable.FIN2At, Epoch+8_000_000)
+	At(&r, flowtable.ACK2At, Epoch+9_000_000)
 	return r
 }
 
-// refused is a SYN to a port that nobody listens on, in a capture that begins
+// Refused is a SYN to a port that nobody listens on, in a capture that begins
 // at the epoch.
-func refused() flowtable.Record {
+func Refused() flowtable.Record {
 	r := flowtable.Record{
 		Serial: 2, StartAt: 0, EndAt: 40_000,
-		Client:     flowtable.Side{Address: address("10.0.0.1"), Port: 33036, Packets: 1, Octets: 60, TCPFlags: segment.SYN},
-		Server:     flowtable.Side{Address: address("192.0.2.9"), Port: 5672, Packets: 1, Octets: 40, TCPFlags: segment.RST | segment.ACK},
+		Client:     flowtable.Side{Address: Address("10.0.0.1"), Port: 33036, Packets: 1, Octets: 60, TCPFlags: segment.SYN},
+		Server:     flowtable.Side{Address: Address("192.0.2.9"), Port: 5672, Packets: 1, Octets: 40, TCPFlags: segment.RST | segment.ACK},
 		Interface:  7,
 		OrientedBy: flowtable.BySYN, Evidence: flowtable.Full, CloseKind: flowtable.Refused,
 		Initiator: flowtable.Server, RSTBy: flowtable.Server, EndReason: flowtable.EndClosed, Complete: true,
 	}
-	at(&r, flowtable.SYNAt, 0)
-	at(&r, flowtable.RSTAt, 40_000)
+	At(&r, flowtable.SYNAt, 0)
+	At(&r, flowtable.RSTAt, 40_000)
 	return r
 }
 
-// halfClosed is one slice of a connection joined midway and accounted by
+// HalfClosed is one slice of a connection joined midway and accounted by
 // sequence numbers, reset after its FIN, with a SYN-ACK that overtook its SYN.
-func halfClosed() flowtable.Record {
+func HalfClosed() flowtable.Record {
 	r := flowtable.Record{
-		Serial: 1 << 63, StartAt: testEpoch, EndAt: testEpoch + 3,
-		Client:     flowtable.Side{Address: address("10.0.0.2"), Port: 1000, Payload: 10, State: flowtable.StateFINWait2},
-		Server:     flowtable.Side{Address: address("10.0.0.3"), Port: 2000, Payload: 20, State: flowtable.StateCloseWait},
+		Serial: 1 << 63, StartAt: Epoch, EndAt: Epoch + 3,
+		Client:     flowtable.Side{Address: Address("10.0.0.2"), Port: 1000, Payload: 10, State: flowtable.StateFINWait2},
+		Server:     flowtable.Side{Address: Address("10.0.0.3"), Port: 2000, Payload: 20, State: flowtable.StateCloseWait},
 		Interface:  2,
 		Slice:      3,
 		OrientedBy: flowtable.ByFirst, Evidence: flowtable.Lossy, Accounting: flowtable.AccountingSequence,
 		CloseKind: flowtable.Reset, Initiator: flowtable.Client, RSTBy: flowtable.Client,
 		EndReason: flowtable.EndActiveTimeout, Complete: true,
 	}
-	at(&r, flowtable.SYNAt, testEpoch+1)
-	at(&r, flowtable.SYNACKAt, testEpoch)
-	at(&r, flowtable.FIN1At, testEpoch+1)
-	at(&r, flowtable.RSTAt, testEpoch+3)
+	At(&r, flowtable.SYNAt, Epoch+1)
+	At(&r, flowtable.SYNACKAt, Epoch)
+	At(&r, flowtable.FIN1At, Epoch+1)
+	At(&r, flowtable.RSTAt, Epoch+3)
 	return r
 }
 
-// randomRecord has every field drawn over all of its values, those that no
+// RandomRecord has every field drawn over all of its values, those that no
 // connection combines included.
-func randomRecord(rng *rand.Rand) flowtable.Record {
+func RandomRecord(rng *rand.Rand) flowtable.Record {
 	side := func() flowtable.Side {
 		s := flowtable.Side{
 			Packets: rng.Uint64() >> rng.UintN(64), Octets: rng.Uint64() >> rng.UintN(64), Payload: rng.Uint64() >> rng.UintN(64),
@@ -129,9 +135,9 @@ func randomRecord(rng *rand.Rand) flowtable.Record {
 	return r
 }
 
-// contractFile returns the path of a file that the team shares beside the
+// ContractFile returns the path of a file that the team shares beside the
 // repository; without it the test is skipped, or fails where CI is set.
-func contractFile(t *testing.T, name string) string {
+func ContractFile(t *testing.T, name string) string {
 	t.Helper()
 	directory, err := os.Getwd()
 	if err != nil {

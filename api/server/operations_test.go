@@ -1,4 +1,4 @@
-package api
+package server
 
 import (
 	"encoding/json"
@@ -10,10 +10,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/finwait/finwait/api"
+	"github.com/finwait/finwait/api/apitest"
 	"github.com/finwait/finwait/flowtable"
 )
 
-func portsOf(flows []Flow) []int {
+func portsOf(flows []api.Flow) []int {
 	ports := []int{}
 	for i := range flows {
 		ports = append(ports, int(flows[i].ClientPort))
@@ -22,12 +24,12 @@ func portsOf(flows []Flow) []int {
 }
 
 func TestFlows(t *testing.T) {
-	a := newAppliance(t, fourWay(), refused(), halfClosed())
+	a := newAppliance(t, apitest.FourWay(), apitest.Refused(), apitest.HalfClosed())
 	var body flowsBody
 	a.get(t, "/v1/flows", &body)
-	want := []Flow{}
-	for _, r := range []flowtable.Record{halfClosed(), refused(), fourWay()} {
-		f := NewFlow(&r, testNames())
+	want := []api.Flow{}
+	for _, r := range []flowtable.Record{apitest.HalfClosed(), apitest.Refused(), apitest.FourWay()} {
+		f := api.NewFlow(&r, apitest.Names())
 		f.Interface = strings.ToValidUTF8(f.Interface, "\ufffd") // as JSON has it
 		want = append(want, f)
 	}
@@ -72,7 +74,7 @@ func TestFlowsLimit(t *testing.T) {
 	for query, want := range map[string]int{"": 100, "?limit=1": 1, "?limit=499": 499, "?limit=10000": 500} {
 		var body flowsBody
 		a.get(t, "/v1/flows"+query, &body)
-		if len(body.Flows) != want || body.Flows[0].FlowID != testNames().FlowID(499) {
+		if len(body.Flows) != want || body.Flows[0].FlowID != apitest.Names().FlowID(499) {
 			t.Errorf("%q: %d flows from %q, want %d from the newest", query, len(body.Flows), body.Flows[0].FlowID, want)
 		}
 	}
@@ -80,7 +82,7 @@ func TestFlowsLimit(t *testing.T) {
 
 func TestConnections(t *testing.T) {
 	a := newAppliance(t)
-	a.live.records = []flowtable.Record{fourWay(), refused(), halfClosed()}
+	a.live.records = []flowtable.Record{apitest.FourWay(), apitest.Refused(), apitest.HalfClosed()}
 	for i := range a.live.records {
 		a.live.records[i].EndReason = flowtable.EndNone
 	}
@@ -138,7 +140,7 @@ func TestStatus(t *testing.T) {
 	if !reflect.DeepEqual(body, want) {
 		t.Errorf("status\n got %v\nwant %v", body, want)
 	}
-	if got := encode(t, newStatusBody(Status{}, time.Now())); !strings.Contains(got, `"ledger":[]`) || !strings.Contains(got, `"interfaces":[]`) {
+	if got := encode(t, api.NewStatusAnswer(api.Status{}, time.Now())); !strings.Contains(got, `"ledger":[]`) || !strings.Contains(got, `"interfaces":[]`) {
 		t.Errorf("lists of nothing: %s", got)
 	}
 }
@@ -155,7 +157,7 @@ func TestHealth(t *testing.T) {
 }
 
 func TestBadParameters(t *testing.T) {
-	a := newAppliance(t, fourWay())
+	a := newAppliance(t, apitest.FourWay())
 	for path, parameters := range map[string][]string{
 		"/v1/flows?client=nobody":                   {"client"},
 		"/v1/flows?client=":                         {"client"},

@@ -1,4 +1,9 @@
-package api
+// Package server is the HTTP server that answers questions about connections:
+// JSON under /v1, described by the OpenAPI document that it generates.
+//
+// Ownership. A Server, and everything it reads through (History, Live, the
+// functions in Config), is used from many goroutines at once.
+package server
 
 import (
 	"context"
@@ -11,6 +16,9 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/finwait/finwait/api"
+	"github.com/finwait/finwait/api/history"
 )
 
 // What one client may take from the server.
@@ -32,11 +40,11 @@ const maxScans = 2
 // from many goroutines at once.
 type Config struct {
 	Version string // of the appliance
-	History History
-	Live    Live
-	Names   *Names // of the live connections
+	History history.History
+	Live    history.Live
+	Names   *api.Names // of the live connections
 	// Status describes the appliance.
-	Status func() Status
+	Status func() api.Status
 	// Health returns why the appliance cannot do its work, nil where it can.
 	// Nil means that it always can.
 	Health func() error

@@ -1,4 +1,4 @@
-package api
+package server
 
 import (
 	"context"
@@ -15,6 +15,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/finwait/finwait/api"
+	"github.com/finwait/finwait/api/apitest"
+	"github.com/finwait/finwait/api/history"
 	"github.com/finwait/finwait/flowtable"
 )
 
@@ -37,7 +40,7 @@ func (l *table) Connections(yield func(*flowtable.Record) bool) error {
 // appliance is what a test server answers from.
 
 type appliance struct {
-	recent *Recent
+	recent *history.Recent
 	live   table
 	health error
 	server *Server
@@ -50,16 +53,18 @@ func newAppliance(t *testing.T, records ...flowtable.Record) *appliance {
 	write(t, a.recent, records...)
 	queue := 0
 	server, err := New(Config{
-		Version: "1.2.3", History: a.recent, Live: &a.live, Names: testNames(),
+		Version: "1.2.3", History: a.recent, Live: &a.live, Names: apitest.Names(),
 		Health: func() error { return a.health },
-		Status: func() Status {
-			return Status{
+		Status: func() api.Status {
+			return api.Status{
 				Version: "1.2.3", StartedAt: time.Now().Add(-time.Hour), Workers: 2, Accounting: "counted",
-				Interfaces: []InterfaceStatus{{"eth1", "veth", "native", 2}},
-				Table:      TableStatus{5, 1000, 296000},
-				Totals:     Totals{100, 6000, 20, 4},
-				Ledger: []LedgerEntry{
-					{"program", "eth1", &queue, "not_ip", 3, false}, {"socket", "eth1", &queue, "ring_full", 2, true}, {"sink", "", nil, "ndjson", 5, true},
+				Interfaces: []api.InterfaceStatus{{Name: "eth1", Driver: "veth", Mode: "native", Queues: 2}},
+				Table:      api.TableStatus{Connections: 5, Capacity: 1000, MemoryOctets: 296000},
+				Totals:     api.Totals{Packets: 100, Octets: 6000, Segments: 20, Records: 4},
+				Ledger: []api.LedgerEntry{
+					{Stage: "program", Interface: "eth1", Queue: &queue, Reason: "not_ip", Count: 3},
+					{Stage: "socket", Interface: "eth1", Queue: &queue, Reason: "ring_full", Count: 2, Loss: true},
+					{Stage: "sink", Reason: "ndjson", Count: 5, Loss: true},
 				},
 			}
 		},
@@ -206,7 +211,7 @@ func TestOpenAPI(t *testing.T) {
 		}
 	}
 	flow := d.Components.Schemas["Flow"]
-	if n := reflect.TypeFor[Flow]().NumField(); len(flow.Properties) != n || len(flow.Required) != n {
+	if n := reflect.TypeFor[api.Flow]().NumField(); len(flow.Properties) != n || len(flow.Required) != n {
 		t.Errorf("Flow has %d properties, %d of them required; want %d", len(flow.Properties), len(flow.Required), n)
 	}
 	if got := encode(t, flow.Properties["rst_at"].Type); got != `["string","null"]` {
@@ -218,7 +223,7 @@ func TestOpenAPI(t *testing.T) {
 }
 
 func TestNoAnswerPointsElsewhere(t *testing.T) {
-	a := newAppliance(t, fourWay())
+	a := newAppliance(t, apitest.FourWay())
 	for _, path := range []string{"/v1/flows", "/v1/teardown", "/v1/status", "/v1/connections", "/healthz", "/nowhere"} {
 		response, body := a.request(t, http.MethodGet, path)
 		if strings.Contains(string(body), "http://") || strings.Contains(string(body), "https://") || strings.Contains(string(body), "$schema") {
@@ -231,7 +236,7 @@ func TestNoAnswerPointsElsewhere(t *testing.T) {
 }
 
 func TestNewNeedsItsParts(t *testing.T) {
-	whole := Config{History: newRecent(t, 1), Live: &table{}, Names: testNames(), Status: func() Status { return Status{} }}
+	whole := Config{History: newRecent(t, 1), Live: &table{}, Names: apitest.Names(), Status: func() api.Status { return api.Status{} }}
 	if _, err := New(whole); err != nil {
 		t.Fatal(err)
 	}
@@ -259,7 +264,7 @@ func (l *slow) Connections(func(*flowtable.Record) bool) error {
 
 func TestServeFinishesWhatItBegan(t *testing.T) {
 	live := &slow{make(chan struct{}), make(chan struct{})}
-	s, err := New(Config{History: newRecent(t, 1), Live: live, Names: testNames(), Status: func() Status { return Status{} }})
+	s, err := New(Config{History: newRecent(t, 1), Live: live, Names: apitest.Names(), Status: func() api.Status { return api.Status{} }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,10 +1,11 @@
-package api
+package server
 
 import (
 	"cmp"
 	"slices"
 	"strings"
 
+	"github.com/finwait/finwait/api"
 	"github.com/finwait/finwait/flowtable"
 )
 
@@ -73,7 +74,7 @@ type groupID struct {
 	initiator      flowtable.Party
 }
 
-func (g *grouping) id(r *flowtable.Record, n *Names) groupID {
+func (g *grouping) id(r *flowtable.Record, n *api.Names) groupID {
 	var id groupID
 	if g.server {
 		id.server = r.Server.Address
@@ -101,9 +102,9 @@ func (g *grouping) id(r *flowtable.Record, n *Names) groupID {
 
 func (g *grouping) key(id *groupID) GroupKey {
 	return GroupKey{
-		Server:         known(Address(&id.server).String(), g.server),
+		Server:         known(api.Address(&id.server).String(), g.server),
 		ServerPort:     known(id.serverPort, g.serverPort),
-		Client:         known(Address(&id.client).String(), g.client),
+		Client:         known(api.Address(&id.client).String(), g.client),
 		CloseKind:      known(id.closeKind.String(), g.closeKind),
 		CloseInitiator: known(id.initiator.String(), g.initiator),
 		Interface:      known(id.iface, g.iface),
@@ -130,7 +131,7 @@ func newTeardowns(by []string) *teardowns {
 	return &teardowns{by: newGrouping(by), groups: make(map[groupID]*group)}
 }
 
-func (t *teardowns) add(r *flowtable.Record, n *Names) {
+func (t *teardowns) add(r *flowtable.Record, n *api.Names) {
 	id := t.by.id(r, n)
 	g := t.groups[id]
 	if g == nil {
@@ -202,4 +203,11 @@ func newPhaseStats(ns []int64) PhaseStats {
 func nearestRank(sorted []int64, percent int) *int64 {
 	ns := sorted[(len(sorted)*percent+99)/100-1]
 	return &ns
+}
+
+func known[T any](v T, ok bool) *T {
+	if !ok {
+		return nil
+	}
+	return &v
 }

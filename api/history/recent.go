@@ -1,4 +1,4 @@
-package api
+package history
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/finwait/finwait/api"
 	"github.com/finwait/finwait/flowtable"
 )
 
@@ -21,7 +22,7 @@ const recentChunk = 64
 // writer overwrites meanwhile ends the scan there, since all older ones are
 // gone too. It is a Sink and a History.
 type Recent struct {
-	names *Names
+	names *api.Names
 	now   func() time.Time
 
 	mu      sync.RWMutex
@@ -42,7 +43,7 @@ const RecentRecordSize = int(unsafe.Sizeof(published{}))
 
 // NewRecent reserves room for capacity records, RecentRecordSize octets each.
 // names are those of the records to come.
-func NewRecent(capacity int, names *Names) (*Recent, error) {
+func NewRecent(capacity int, names *api.Names) (*Recent, error) {
 	if capacity < 1 {
 		return nil, fmt.Errorf("recent records %d: keep at least 1", capacity)
 	}
@@ -75,7 +76,7 @@ func (h *Recent) Len() int {
 func (h *Recent) Cap() int { return len(h.slots) }
 
 // Scan implements History. Records published while it runs are not shown.
-func (h *Recent) Scan(ctx context.Context, since time.Time, yield func(*flowtable.Record, *Names) bool) error {
+func (h *Recent) Scan(ctx context.Context, since time.Time, yield func(*flowtable.Record, *api.Names) bool) error {
 	var chunk [recentChunk]published
 	oldest := sinceNS(since)
 	h.mu.RLock()

@@ -1,9 +1,15 @@
-package api
+// Package history keeps records that were published, for questions that come
+// later.
+//
+// Ownership. Records handed to a writer stay the caller's and are valid during
+// the call only. Recent has one writer and any number of readers.
+package history
 
 import (
 	"context"
 	"time"
 
+	"github.com/finwait/finwait/api"
 	"github.com/finwait/finwait/flowtable"
 )
 
@@ -15,7 +21,7 @@ type History interface {
 	// zero time asks for all. The record is valid during the call of yield
 	// only; names belong to the process that published it and stay valid.
 	// The error is that of the context or of reading the records.
-	Scan(ctx context.Context, since time.Time, yield func(r *flowtable.Record, names *Names) bool) error
+	Scan(ctx context.Context, since time.Time, yield func(r *flowtable.Record, names *api.Names) bool) error
 }
 
 // Live shows the connections that are still followed. It is used from many

@@ -1,4 +1,4 @@
-package api
+package server
 
 import (
 	"errors"
@@ -132,13 +132,13 @@ func set(names []string, n int, term func(int) string) uint32 {
 // separated by commas, into the one form that huma reads, and refuses what huma
 // would pass over in silence: a query that cannot be decoded, and a parameter
 // that is repeated or empty and is no list.
-func checkQuery(api huma.API) func(huma.Context, func(huma.Context)) {
+func checkQuery(h huma.API) func(huma.Context, func(huma.Context)) {
 	return func(ctx huma.Context, next func(huma.Context)) {
 		request, _ := humago.Unwrap(ctx)
 		query, err := url.ParseQuery(request.URL.RawQuery)
 		if err != nil {
 			// An answer that cannot be written has no reader.
-			_ = huma.WriteErr(api, ctx, 400, "query: "+err.Error())
+			_ = huma.WriteErr(h, ctx, 400, "query: "+err.Error())
 			return
 		}
 		var errs []error
@@ -155,7 +155,7 @@ func checkQuery(api huma.API) func(huma.Context, func(huma.Context)) {
 			}
 		}
 		if len(errs) > 0 {
-			_ = huma.WriteErr(api, ctx, 400, "", errs...)
+			_ = huma.WriteErr(h, ctx, 400, "", errs...)
 			return
 		}
 		request.URL.RawQuery = query.Encode()

@@ -1,4 +1,4 @@
-package api
+package server
 
 import (
 	"math/rand/v2"
@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/finwait/finwait/api"
+	"github.com/finwait/finwait/api/apitest"
 	"github.com/finwait/finwait/flowtable"
 )
 
@@ -16,7 +18,7 @@ func TestTeardownAgainstASort(t *testing.T) {
 	want := map[string][flowtable.Phases][]int64{}
 	counts := map[string]uint64{}
 	for range 900 {
-		r := randomRecord(rng)
+		r := apitest.RandomRecord(rng)
 		r.Server.Port = uint16(rng.UintN(3))
 		r.VLAN = uint16(rng.UintN(2))
 		records = append(records, r)
@@ -82,10 +84,10 @@ func checkStats(t *testing.T, what string, got PhaseStats, values []int64) {
 }
 
 func TestTeardownGroups(t *testing.T) {
-	slice := halfClosed() // a slice of a connection that went on
-	ended := halfClosed()
+	slice := apitest.HalfClosed() // a slice of a connection that went on
+	ended := apitest.HalfClosed()
 	ended.EndReason = flowtable.EndIdleTimeout
-	a := newAppliance(t, fourWay(), fourWay(), refused(), slice, ended)
+	a := newAppliance(t, apitest.FourWay(), apitest.FourWay(), apitest.Refused(), slice, ended)
 	for query, want := range map[string]string{
 		"":                               `4 1: {} 4`,
 		"?group_by=":                     `4 1: {} 4`,
@@ -120,7 +122,7 @@ func BenchmarkTeardown(b *testing.B) {
 	h := newRecent(b, 1_000_000)
 	rng := rand.New(rand.NewPCG(11, 12))
 	for range h.Cap() {
-		r := fourWay()
+		r := apitest.FourWay()
 		r.Server.Port = uint16(rng.UintN(1000))
 		r.At[flowtable.ACK2At] += rng.Int64N(1e9)
 		write(b, h, r)
@@ -129,7 +131,7 @@ func BenchmarkTeardown(b *testing.B) {
 		b.Run("by="+strings.Join(by, ","), func(b *testing.B) {
 			for b.Loop() {
 				t := newTeardowns(by)
-				err := h.Scan(b.Context(), time.Time{}, func(r *flowtable.Record, n *Names) bool {
+				err := h.Scan(b.Context(), time.Time{}, func(r *flowtable.Record, n *api.Names) bool {
 					t.add(r, n)
 					return true
 				})
