@@ -60,6 +60,12 @@ func NamesOf(run [8]byte, clock *Clock, interfaces func(number uint32) string) *
 	return &Names{clock: clock, interfaces: interfaces, run: run}
 }
 
+// Wall returns the ns since the epoch of a time on the records' clock.
+func (n *Names) Wall(at int64) int64 { return n.clock.Wall(at) }
+
+// At returns the time on the records' clock that Wall turns into wall.
+func (n *Names) At(wall int64) int64 { return wall - n.clock.offset.Load() }
+
 // FlowID returns the flow_id of a record: 8 octets drawn at random by the
 // process and the 8 octets of the record's serial number, big endian, together
 // in base 32 with the lower-case extended hex alphabet and without padding (RFC
@@ -81,8 +87,23 @@ func (n *Names) Interface(number uint32) string {
 
 // Time returns a time on the records' clock as RFC 3339 in UTC, always with
 // nine decimals.
-func (n *Names) Time(at int64) string {
-	return time.Unix(0, n.clock.Wall(at)).UTC().Format(timeLayout)
+func (n *Names) Time(at int64) string { return WallTime(n.clock.Wall(at)) }
+
+// WallTime returns ns since the epoch as RFC 3339 in UTC, always with nine
+// decimals.
+func WallTime(ns int64) string { return time.Unix(0, ns).UTC().Format(timeLayout) }
+
+// Serial returns the serial number in a flow_id of these names. It is false
+// where the text is none, or that of another process.
+func (n *Names) Serial(flowID string) (uint64, bool) {
+	var id [17]byte // Decode may write more than it keeps
+	if len(flowID) != flowIDLength {
+		return 0, false
+	}
+	if octets, err := flowIDEncoding.Decode(id[:], []byte(flowID)); err != nil || octets != 16 || [8]byte(id[:8]) != n.run {
+		return 0, false
+	}
+	return binary.BigEndian.Uint64(id[8:]), true
 }
 
 func (n *Names) appendFlowID(b []byte, serial uint64) []byte {

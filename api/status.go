@@ -11,6 +11,7 @@ type Status struct {
 	Accounting string            `json:"accounting" enum:"counted,sequence" doc:"Where octets are known from"`
 	Table      TableStatus       `json:"table"`
 	Totals     Totals            `json:"totals"`
+	Recent     RecentStatus      `json:"recent" doc:"Records kept in memory"`
 	Ledger     []LedgerEntry     `json:"ledger" nullable:"false" doc:"Everything that was counted or lost, each with a reason"`
 }
 
@@ -35,6 +36,15 @@ type Totals struct {
 	Octets   uint64 `json:"octets" doc:"Octets of all frames that arrived"`
 	Segments uint64 `json:"segments" doc:"Control segments handed to the workers"`
 	Records  uint64 `json:"records" doc:"Records published"`
+}
+
+// RecentStatus is what the recent records take.
+type RecentStatus struct {
+	Records      uint64 `json:"records" doc:"Records kept now"`
+	Capacity     uint64 `json:"capacity" doc:"Records that have room"`
+	MemoryOctets uint64 `json:"memory_octets" doc:"Memory reserved"`
+	FromAt       string `json:"from_at" format:"date-time" doc:"Every record published since then is kept"`
+	Overwritten  uint64 `json:"overwritten" doc:"Records that made room for newer ones"`
 }
 
 // LedgerEntry is one counter of the ledger.

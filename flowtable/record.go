@@ -90,20 +90,24 @@ func (p Phase) String() string {
 	return [...]string{"fin_wait_1", "close_wait", "last_ack", "teardown"}[p]
 }
 
+// Moments returns what bounds p in a connection of that kind.
+func (p Phase) Moments(kind CloseKind) (from, to Moment) {
+	switch {
+	case p == FINWait1:
+		return FIN1At, ACK1At
+	case p == CloseWait:
+		return ACK1At, FIN2At
+	case p == LastACK:
+		return FIN2At, ACK2At
+	case kind == Reset:
+		return FIN1At, RSTAt
+	default:
+		return FIN1At, ACK2At
+	}
+}
+
 // Phase returns the ns spent in p. It is false where an end of it was not
 // seen or the two arrived out of order.
 func (r *Record) Phase(p Phase) (int64, bool) {
-	switch p {
-	case FINWait1:
-		return r.Between(FIN1At, ACK1At)
-	case CloseWait:
-		return r.Between(ACK1At, FIN2At)
-	case LastACK:
-		return r.Between(FIN2At, ACK2At)
-	default:
-		if r.CloseKind == Reset {
-			return r.Between(FIN1At, RSTAt)
-		}
-		return r.Between(FIN1At, ACK2At)
-	}
+	return r.Between(p.Moments(r.CloseKind))
 }

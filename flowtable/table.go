@@ -134,20 +134,20 @@ func New(config Config, h segment.Hasher) (*Table, error) {
 	t.lossAt.Store(math.MinInt64)
 	t.fullAt.Store(math.MinInt64)
 	if err := t.reserve(); err != nil {
-		return nil, errors.Join(err, t.Close())
+		return nil, errors.Join(fmt.Errorf("flow table for %d connections: %w; choose fewer", config.MaxFlows, err), t.Close())
 	}
 	return t, nil
 }
 
 func (t *Table) reserve() (err error) {
 	slots := uint64(t.config.MaxFlows) + 1
-	if t.hot, err = reserve[hot](slots); err != nil {
+	if t.hot, err = Reserve[hot](slots); err != nil {
 		return err
 	}
-	if t.cold, err = reserve[cold](slots); err != nil {
+	if t.cold, err = Reserve[cold](slots); err != nil {
 		return err
 	}
-	if t.index.buckets, err = reserve[bucket](indexBuckets(t.config.MaxFlows)); err != nil {
+	if t.index.buckets, err = Reserve[bucket](indexBuckets(t.config.MaxFlows)); err != nil {
 		return err
 	}
 	d := &t.config.Timeouts
@@ -165,7 +165,7 @@ func (t *Table) reserve() (err error) {
 
 // Close gives the memory back. Nothing of the table may be used afterwards.
 func (t *Table) Close() error {
-	err := errors.Join(release(t.hot), release(t.cold), release(t.index.buckets), release(t.tuples.sets))
+	err := errors.Join(Release(t.hot), Release(t.cold), Release(t.index.buckets), Release(t.tuples.sets))
 	t.hot, t.cold, t.index.buckets, t.tuples.sets = nil, nil, nil, nil
 	return err
 }

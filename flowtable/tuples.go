@@ -31,7 +31,7 @@ const minTupleSets = 64
 
 // newTupleMemory has two places for each connection that is followed.
 func newTupleMemory(capacity uint32, keep int64) (tupleMemory, error) {
-	sets, err := reserve[tupleSet](max(2*uint64(capacity)/tupleWays, minTupleSets))
+	sets, err := Reserve[tupleSet](max(2*uint64(capacity)/tupleWays, minTupleSets))
 	return tupleMemory{sets: sets, keep: keep}, err
 }
 

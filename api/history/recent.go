@@ -3,138 +3,248 @@ package history
 import (
 	"context"
 	"fmt"
-	"sync"
+	"math/rand/v2"
+	"sort"
+	"sync/atomic"
 	"time"
-	"unsafe"
 
 	"github.com/finwait/finwait/api"
 	"github.com/finwait/finwait/flowtable"
 )
 
-// recentChunk is how many records are copied under one hold of the lock: some
-// 15 KB, so that neither side waits longer for the other than that copy takes
-// (single microseconds).
-const recentChunk = 64
+// readers is how many blocks may be held by readers at a time; one more waits.
+// A reader holds one, for as long as it takes to go over its rows.
+const readers = 4
 
 // Recent keeps the last records that were published, in memory reserved when it
-// is made, without pointers. One goroutine writes, any number scan; a scan
-// holds the lock for recentChunk records at a time, and a record that the
-// writer overwrites meanwhile ends the scan there, since all older ones are
-// gone too. It is a Sink and a History.
+// is made. It is a Sink and a History.
+//
+// It is a ring of blocks. Rows that were written are never changed, so that
+// readers go over them where they stand, until the whole block is taken for new
+// records. A reader therefore holds its block meanwhile; the writer passes over
+// blocks that are held, of which it has more than readers can hold, and waits
+// for nobody.
 type Recent struct {
-	names *api.Names
-	now   func() time.Time
+	names    *api.Names
+	now      func() time.Time
+	id       uint64
+	began    int64 // ns since the epoch
+	capacity uint64
 
-	mu      sync.RWMutex
-	slots   []published
-	written uint64 // records ever; the next goes to slots[written%len(slots)]
-	last    int64  // publishing time of the newest
+	blocks []Block // memory of flowtable.Reserve
+	holds  []hold  // of the blocks
+	// places has, by a block's number modulo its length, which of blocks has
+	// it, plus 1.
+	places  []atomic.Uint32
+	reading chan struct{}
+
+	written atomic.Uint64 // position of the next record
+	newest  atomic.Int64  // publishing time of the newest
 }
 
-// published is a record and when it was published, in ns since the epoch; it
-// never falls from one record to the next, even where the system's clock does.
-type published struct {
-	at     int64
-	record flowtable.Record
+// hold is who uses a block.
+type hold struct {
+	number  atomic.Uint64 // of the block, plus 1; 0 while it is free
+	readers atomic.Int32
 }
 
-// RecentRecordSize is what one record takes in a Recent, in octets.
-const RecentRecordSize = int(unsafe.Sizeof(published{}))
-
-// NewRecent reserves room for capacity records, RecentRecordSize octets each.
-// names are those of the records to come.
+// NewRecent reserves room for capacity records. names are those of the records
+// to come.
 func NewRecent(capacity int, names *api.Names) (*Recent, error) {
 	if capacity < 1 {
 		return nil, fmt.Errorf("recent records %d: keep at least 1", capacity)
 	}
-	return &Recent{names: names, now: time.Now, slots: make([]published, capacity)}, nil
+	// One block more is being filled, and readers may hold blocks that were
+	// taken out of the ring.
+	places := (capacity+Rows-1)/Rows + 1
+	blocks, err := flowtable.Reserve[Block](uint64(places + readers))
+	if err != nil {
+		return nil, fmt.Errorf("recent records %d: %w; keep fewer", capacity, err)
+	}
+	h := &Recent{
+		names: names, now: time.Now, id: rand.Uint64(), capacity: uint64(capacity),
+		blocks: blocks, holds: make([]hold, len(blocks)), places: make([]atomic.Uint32, places),
+		reading: make(chan struct{}, readers),
+	}
+	h.began = h.now().UnixNano()
+	h.newest.Store(h.began)
+	return h, nil
+}
+
+// Memory is what NewRecent reserves for so many records, in octets.
+func Memory(capacity int) uint64 {
+	return uint64((capacity+Rows-1)/Rows+1+readers) * uint64(blockSize)
 }
 
 // Write keeps copies of records, the oldest of which make room. It never
 // returns an error.
 func (h *Recent) Write(records []flowtable.Record) error {
-	at := h.now().UnixNano()
+	at := max(h.now().UnixNano(), h.newest.Load())
+	h.newest.Store(at)
 	for len(records) > 0 {
-		n := min(len(records), recentChunk)
-		h.write(records[:n], at)
+		written := h.written.Load()
+		row := int(written % Rows)
+		if row == 0 {
+			h.take(written / Rows)
+		}
+		block := &h.blocks[h.places[h.place(written/Rows)].Load()-1]
+		n := min(len(records), Rows-row)
+		for i := range n {
+			block.Set(row+i, &records[i], at)
+		}
+		h.written.Store(written + uint64(n))
 		records = records[n:]
 	}
 	return nil
 }
 
-// Close does nothing: what was kept can still be scanned.
+// Close does nothing: what was kept can still be asked for.
 func (h *Recent) Close() error { return nil }
 
-// Len is how many records are kept now.
-func (h *Recent) Len() int {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	return int(min(h.written, uint64(len(h.slots))))
+// Free gives the memory back, once those that are reading have let go of it.
+// Nothing may be written after it, and nothing is found.
+func (h *Recent) Free() error {
+	for i := range h.places {
+		h.places[i].Store(0)
+	}
+	for range readers {
+		h.reading <- struct{}{}
+	}
+	blocks := h.blocks
+	h.blocks = nil
+	for range readers {
+		<-h.reading
+	}
+	return flowtable.Release(blocks)
 }
+
+// Len is how many records are kept now.
+func (h *Recent) Len() int { return int(min(h.written.Load(), h.capacity)) }
 
 // Cap is how many records are kept at most.
-func (h *Recent) Cap() int { return len(h.slots) }
+func (h *Recent) Cap() int { return int(h.capacity) }
 
-// Scan implements History. Records published while it runs are not shown.
-func (h *Recent) Scan(ctx context.Context, since time.Time, yield func(*flowtable.Record, *api.Names) bool) error {
-	var chunk [recentChunk]published
-	oldest := sinceNS(since)
-	h.mu.RLock()
-	next := h.written
-	h.mu.RUnlock()
-	for next > 0 {
+// Memory is what is reserved, in octets.
+func (h *Recent) Memory() uint64 { return uint64(len(h.blocks)) * uint64(blockSize) }
+
+// Span implements History.
+func (h *Recent) Span() Span {
+	for {
+		end := h.written.Load()
+		s := Span{ID: h.id, First: h.first(end), End: end, FromAt: h.began, NewestAt: h.newest.Load()}
+		if s.First == 0 || h.read(s.First, func(b *Block, row int) { s.FromAt = b.PublishedAt[row] }) {
+			return s
+		}
+		if h.written.Load() == end { // nothing took its place: the memory is gone
+			return s
+		}
+	}
+}
+
+// Seek implements History.
+func (h *Recent) Seek(_ context.Context, published int64) (uint64, error) {
+	end := h.written.Load()
+	first := h.first(end)
+	n := sort.Search(int(end-first), func(i int) bool {
+		later := false // what was overwritten meanwhile is older than all
+		h.read(first+uint64(i), func(b *Block, row int) { later = b.PublishedAt[row] >= published })
+		return later
+	})
+	return first + uint64(n), nil
+}
+
+// Scan implements History.
+func (h *Recent) Scan(ctx context.Context, r Range, yield func(Run) bool) (overwritten uint64, err error) {
+	end := min(r.End, h.written.Load())
+	if first := h.first(h.written.Load()); r.First < first {
+		overwritten = min(first, max(end, r.First)) - r.First
+		r.First += overwritten
+	}
+	for r.First < end {
 		if err := ctx.Err(); err != nil {
-			return err
+			return overwritten, err
 		}
-		n := h.read(chunk[:], next)
-		for i := range n {
-			if chunk[i].at < oldest || !yield(&chunk[i].record, h.names) {
-				return nil
-			}
+		next := Range{First: r.First, End: min(end, (r.First/Rows+1)*Rows)}
+		if !r.Ascending {
+			next = Range{First: max(r.First, (end-1)/Rows*Rows), End: end}
 		}
-		if n == 0 {
-			return nil
+		more, kept := h.show(next, yield)
+		switch {
+		case !kept && !r.Ascending: // and so is all that is older
+			return overwritten + end - r.First, nil
+		case !kept:
+			overwritten += next.End - next.First
+		case !more:
+			return overwritten, nil
 		}
-		next -= uint64(n)
+		if r.Ascending {
+			r.First = next.End
+		} else {
+			end = next.First
+		}
 	}
-	return nil
+	return overwritten, nil
 }
 
-func (h *Recent) write(records []flowtable.Record, at int64) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.last = max(h.last, at)
-	for i := range records {
-		slot := &h.slots[h.written%uint64(len(h.slots))]
-		slot.at, slot.record = h.last, records[i]
-		h.written++
+// show yields positions of one block; kept is false where it was overwritten.
+func (h *Recent) show(r Range, yield func(Run) bool) (more, kept bool) {
+	number := r.First / Rows
+	block, release := h.hold(number)
+	if block == nil {
+		return true, false
 	}
+	defer release()
+	position := number * Rows
+	return yield(Run{Block: block, From: int(r.First - position), To: int(r.End - position), Position: position, Names: h.names}), true
 }
 
-// read copies the newest records before number next into chunk, newest first,
-// and returns how many: none where they were overwritten.
-func (h *Recent) read(chunk []published, next uint64) int {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	size := uint64(len(h.slots))
-	var oldest uint64 // number of the oldest record kept
-	if h.written > size {
-		oldest = h.written - size
+// read calls look with the row of one position; it is false where that was
+// overwritten.
+func (h *Recent) read(position uint64, look func(b *Block, row int)) bool {
+	block, release := h.hold(position / Rows)
+	if block == nil {
+		return false
 	}
-	n := 0
-	for n < len(chunk) && next > oldest {
-		next--
-		chunk[n] = h.slots[next%size]
-		n++
-	}
-	return n
+	defer release()
+	look(block, int(position%Rows))
+	return true
 }
 
-// sinceNS is the zero time as the beginning of all, since UnixNano is not
-// defined for it.
-func sinceNS(since time.Time) int64 {
-	if since.IsZero() {
-		return -1 << 63
+// first is the position of the oldest record kept when so many were written.
+func (h *Recent) first(written uint64) uint64 { return written - min(written, h.capacity) }
+
+func (h *Recent) place(number uint64) int { return int(number % uint64(len(h.places))) }
+
+// hold returns the block of a number, nil where it was overwritten. Its rows
+// stay until release is called.
+func (h *Recent) hold(number uint64) (block *Block, release func()) {
+	h.reading <- struct{}{}
+	if i := int(h.places[h.place(number)].Load()) - 1; i >= 0 {
+		holding := &h.holds[i]
+		holding.readers.Add(1)
+		// From here on the writer leaves the block alone, if it is still
+		// that one: take looks at readers after it has taken number away.
+		if holding.number.Load() == number+1 {
+			return &h.blocks[i], func() { holding.readers.Add(-1); <-h.reading }
+		}
+		holding.readers.Add(-1)
 	}
-	return since.UnixNano()
+	<-h.reading
+	return nil, nil
+}
+
+// take puts a block that nobody holds in the place of a number, whose last
+// block becomes free.
+func (h *Recent) take(number uint64) {
+	place := &h.places[h.place(number)]
+	if last := place.Load(); last > 0 {
+		h.holds[last-1].number.Store(0)
+	}
+	for i := 0; ; i = (i + 1) % len(h.holds) { // readers have fewer than there are free
+		if h.holds[i].number.Load() == 0 && h.holds[i].readers.Load() == 0 {
+			h.holds[i].number.Store(number + 1)
+			place.Store(uint32(i + 1))
+			return
+		}
+	}
 }

@@ -2,100 +2,124 @@ package server
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/finwait/finwait/api"
-	"github.com/finwait/finwait/flowtable"
+	"github.com/finwait/finwait/api/query"
 )
 
 // answer is a body as huma wants it.
 type answer[T any] struct{ Body T }
 
-type flowsBody struct {
-	Flows []api.Flow `json:"flows" nullable:"false" doc:"Newest first"`
-}
-
-type connectionsBody struct {
-	Connections []api.Flow `json:"connections" nullable:"false" doc:"In no order; end_reason is empty"`
-}
-
 func (s *Server) register(h huma.API) {
-	operation := func(id, path, summary string, errors ...int) huma.Operation {
-		return huma.Operation{OperationID: id, Method: http.MethodGet, Path: path, Summary: summary, Errors: errors}
-	}
-	huma.Register(h, operation("flows", "/v1/flows", "Records of connections that are over, newest first", 400), s.flows)
-	huma.Register(h, operation("connections", "/v1/connections", "Connections that are followed now", 400), s.connections)
-	huma.Register(h, operation("teardown", "/v1/teardown", "How long connections took to close, phase by phase", 400), s.teardown)
-	huma.Register(h, operation("status", "/v1/status", "How the appliance is doing, and its loss ledger", 400), s.status)
-	huma.Register(h, operation("health", "/healthz", "Whether the appliance does its work", 400, 503), s.health)
+	register(h, describe("flows", "/v1/flows", "Records of connections that are over", query.Records, 400, 410), s.flows,
+		content(h, jsonType, api.FlowsPage{}), content(h, ndjsonType, api.Flow{}))
+	register(h, describe("flow", "/v1/flows/{flow_id}", "One record, or a connection that is followed", 0, 400, 404), s.flow)
+	register(h, describe("connections", "/v1/connections", "Connections that are followed now", query.Followed, 400), s.connections)
+	register(h, describe("teardown", "/v1/teardown", "How long connections took to close, phase by phase", query.Records, 400), s.teardown)
+	register(h, describe("top", "/v1/top", "Who has most of something", query.Records, 400), s.top)
+	register(h, describe("series", "/v1/series", "What happened in each interval of a time", query.Records, 400), s.series)
+	register(h, describe("stream", "/v1/stream", "Records as they are published: server-sent events", query.Records, 400, 503), s.stream,
+		&described{eventsType, &huma.Schema{Type: huma.TypeString, Description: "Events flow, whose data is a Flow, and lost, whose data is a StreamLost"}})
+	register(h, describe("status", "/v1/status", "How the appliance is doing, and its loss ledger", 0, 400), s.status)
+	register(h, describe("health", "/healthz", "Whether the appliance does its work", 0, 400, 503), s.health)
 	// huma adds 422 to every operation with parameters; problem makes it 400.
 	for _, path := range h.OpenAPI().Paths {
 		delete(path.Get.Responses, "422")
 	}
+	h.OpenAPI().Components.Schemas.Schema(typeOf[api.StreamLost](), true, "StreamLost")
 }
 
-func (s *Server) flows(ctx context.Context, q *RecordsQuery) (*answer[flowsBody], error) {
+// describe is an operation that takes the filter of a scope; 0 for none.
+func describe(id, path, summary string, of query.Scope, errors ...int) huma.Operation {
+	return huma.Operation{OperationID: id, Method: http.MethodGet, Path: path, Summary: summary, Errors: errors, Parameters: filterParams(of)}
+}
+
+func (s *Server) flow(ctx context.Context, q *FlowQuery) (*answer[api.Flow], error) {
 	done, err := s.beginScan(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	f, flows := q.filter(), []api.Flow{}
-	err = s.config.History.Scan(ctx, q.Since.at, func(r *flowtable.Record, n *api.Names) bool {
-		if f.match(r) {
-			flows = append(flows, api.NewFlow(r, n))
-		}
-		return len(flows) < q.Limit
-	})
+	row, found, err := query.Find(ctx, s.config.History, q.FlowID)
+	if err == nil && !found {
+		row, found, err = query.FindFollowed(ctx, s.config.Live, s.config.Names, q.FlowID)
+	}
+	switch {
+	case err != nil:
+		return nil, err
+	case !found:
+		return nil, problem(http.StatusNotFound, `flow_id "`+q.FlowID+`" is neither among the records that are kept nor among the connections that are followed`)
+	}
+	return &answer[api.Flow]{api.NewFlow(&row.Record, row.Names)}, nil
+}
+
+func (s *Server) connections(ctx context.Context, q *ConnectionsQuery) (*answer[*api.Connections], error) {
+	order, err := parseOrder(q.Sort, query.Followed)
 	if err != nil {
 		return nil, err
 	}
-	return &answer[flowsBody]{flowsBody{flows}}, nil
-}
-
-func (s *Server) connections(ctx context.Context, q *ConnectionsQuery) (*answer[connectionsBody], error) {
 	done, err := s.beginScan(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	f, connections := q.filter(), []api.Flow{}
-	err = s.config.Live.Connections(func(r *flowtable.Record) bool {
-		if f.match(r) {
-			connections = append(connections, api.NewFlow(r, s.config.Names))
-		}
-		return len(connections) < q.Limit && ctx.Err() == nil
-	})
+	body, err := query.Connections(ctx, s.config.Live, s.config.Names, q.filter, order, q.Limit, time.Now().UnixNano())
+	return &answer[*api.Connections]{body}, err
+}
+
+func (s *Server) teardown(ctx context.Context, q *TeardownQuery) (*answer[*api.Teardown], error) {
+	g, err := q.grouping(q.GroupBy)
 	if err != nil {
 		return nil, err
 	}
-	return &answer[connectionsBody]{connectionsBody{connections}}, nil
-}
-
-func (s *Server) teardown(ctx context.Context, q *TeardownQuery) (*answer[Teardown], error) {
 	done, err := s.beginScan(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	f, t := q.filter(), newTeardowns(q.GroupBy)
-	err = s.config.History.Scan(ctx, q.Since.at, func(r *flowtable.Record, n *api.Names) bool {
-		if r.EndReason != flowtable.EndActiveTimeout && f.match(r) {
-			t.add(r, n)
-		}
-		return true
-	})
+	body, err := query.Teardown(ctx, s.config.History, q.filter, g, q.Sort, q.Limit)
+	return &answer[*api.Teardown]{body}, err
+}
+
+func (s *Server) top(ctx context.Context, q *TopQuery) (*answer[*api.Top], error) {
+	g, err := q.grouping(q.GroupBy)
 	if err != nil {
 		return nil, err
 	}
-	by := q.GroupBy
-	if by == nil {
-		by = []string{}
+	done, err := s.beginScan(ctx)
+	if err != nil {
+		return nil, err
 	}
-	return &answer[Teardown]{Teardown{GroupBy: by, Count: t.count, GroupsTotal: len(t.groups), Groups: t.largest(q.Limit)}}, nil
+	defer done()
+	body, err := query.Top(ctx, s.config.History, q.filter, g, q.By, q.Limit)
+	return &answer[*api.Top]{body}, err
+}
+
+func (s *Server) series(ctx context.Context, q *SeriesQuery) (*answer[*api.Series], error) {
+	var interval time.Duration
+	if q.Interval != "" {
+		var err error
+		if interval, err = time.ParseDuration(q.Interval); err != nil || interval < time.Millisecond {
+			return nil, problem(400, "", badParameter("interval", q.Interval, `not a duration of at least 1ms such as "10s" or "1m"`))
+		}
+	}
+	now := time.Now().UnixNano()
+	window, err := query.NewWindow(q.filter, interval, now)
+	if err != nil {
+		return nil, problem(400, "", badParameter("since", "", err.Error()))
+	}
+	done, err := s.beginScan(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	body, err := query.Series(ctx, s.config.History, s.config.Live, s.config.Names, q.filter, window, now)
+	return &answer[*api.Series]{body}, err
 }
 
 func (s *Server) status(context.Context, *struct{}) (*answer[api.StatusAnswer], error) {
@@ -107,6 +131,25 @@ func (s *Server) health(context.Context, *struct{}) (*answer[api.Health], error)
 		return nil, problem(http.StatusServiceUnavailable, err.Error())
 	}
 	return &answer[api.Health]{api.Health{Status: "ok"}}, nil
+}
+
+func parseOrder(text string, of query.Scope) (query.Order, error) {
+	order, err := query.ParseOrder(text, of)
+	if err != nil {
+		return order, problem(400, "", badParameter("sort", text, err.Error()+"; - before it for descending"))
+	}
+	return order, nil
+}
+
+// cursorProblem is the answer to a cursor that cannot be followed.
+func cursorProblem(text string, err error) error {
+	switch {
+	case errors.Is(err, query.ErrCursor):
+		return problem(http.StatusBadRequest, "", badParameter("cursor", text, err.Error()))
+	case errors.Is(err, query.ErrGone):
+		return problem(http.StatusGone, "", badParameter("cursor", text, err.Error()))
+	}
+	return err
 }
 
 // beginScan waits for one of the places to scan; done gives it back.

@@ -25,7 +25,7 @@ func portsOf(flows []api.Flow) []int {
 
 func TestFlows(t *testing.T) {
 	a := newAppliance(t, apitest.FourWay(), apitest.Refused(), apitest.HalfClosed())
-	var body flowsBody
+	var body api.FlowsPage
 	a.get(t, "/v1/flows", &body)
 	want := []api.Flow{}
 	for _, r := range []flowtable.Record{apitest.HalfClosed(), apitest.Refused(), apitest.FourWay()} {
@@ -50,8 +50,7 @@ func TestFlows(t *testing.T) {
 		"port=1000":                   {1000},
 		"close_kind=refused":          {33036},
 		"close_kind=refused,four_way": {33036, 40000},
-		"close_kind=reset&close_kind=four_way,refused": {1000, 33036, 40000},
-		"close_kind=":                                        {1000, 33036, 40000},
+		"close_kind=reset&close_kind=four_way,refused":       {1000, 33036, 40000},
 		"close_initiator=server":                             {33036, 40000},
 		"close_initiator=client,server":                      {1000, 33036, 40000},
 		"close_initiator=server&client=10.0.0.0/8&port=5672": {33036},
@@ -61,7 +60,7 @@ func TestFlows(t *testing.T) {
 		"since=2199-01-01T00:00:00.000%2B02:00": {},
 		"since=2199-01-01T00:00:00.000+02:00":   {},
 	} {
-		body = flowsBody{}
+		body = api.FlowsPage{}
 		a.get(t, "/v1/flows?"+query, &body)
 		if got := portsOf(body.Flows); !slices.Equal(got, want) || body.Flows == nil {
 			t.Errorf("%q: client ports %v, want %v", query, got, want)
@@ -72,7 +71,7 @@ func TestFlows(t *testing.T) {
 func TestFlowsLimit(t *testing.T) {
 	a := newAppliance(t, numbered(0, 500)...)
 	for query, want := range map[string]int{"": 100, "?limit=1": 1, "?limit=499": 499, "?limit=10000": 500} {
-		var body flowsBody
+		var body api.FlowsPage
 		a.get(t, "/v1/flows"+query, &body)
 		if len(body.Flows) != want || body.Flows[0].FlowID != apitest.Names().FlowID(499) {
 			t.Errorf("%q: %d flows from %q, want %d from the newest", query, len(body.Flows), body.Flows[0].FlowID, want)
@@ -87,18 +86,22 @@ func TestConnections(t *testing.T) {
 		a.live.records[i].EndReason = flowtable.EndNone
 	}
 	for query, want := range map[string][]int{
-		"":                                {40000, 33036, 1000},
-		"limit=2":                         {40000, 33036},
+		"":                                {33036, 1000, 40000},
+		"limit=2":                         {33036, 1000},
 		"state=TIME-WAIT":                 {40000},
-		"state=CLOSE-WAIT,TIME-WAIT":      {40000, 1000},
+		"state=CLOSE-WAIT,TIME-WAIT":      {1000, 40000},
 		"state=FIN-WAIT-2&state=LAST-ACK": {1000},
 		"client=10.0.0.0/8&state=CLOSED":  {33036},
 		"server=10.0.0.3":                 {1000},
 		"port=5672":                       {33036},
 	} {
-		var body connectionsBody
+		var body api.Connections
 		a.get(t, "/v1/connections?"+query, &body)
-		if got := portsOf(body.Connections); !slices.Equal(got, want) {
+		var flows []api.Flow
+		for i := range body.Connections {
+			flows = append(flows, body.Connections[i].Flow)
+		}
+		if got := portsOf(flows); !slices.Equal(got, want) {
 			t.Errorf("%q: client ports %v, want %v", query, got, want)
 		}
 		for _, c := range body.Connections {

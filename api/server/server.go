@@ -55,6 +55,7 @@ type Server struct {
 	config  Config
 	handler http.Handler
 	scans   chan struct{}
+	streams chan struct{}
 }
 
 // New checks the configuration and makes a server. It listens nowhere yet.
@@ -75,14 +76,13 @@ func New(config Config) (*Server, error) {
 	if config.Health == nil {
 		config.Health = func() error { return nil }
 	}
-	s := &Server{config: config, scans: make(chan struct{}, maxScans)}
+	s := &Server{config: config, scans: make(chan struct{}, maxScans), streams: make(chan struct{}, maxStreams)}
 	mux := http.NewServeMux()
 	// huma's own documents are off: its page of documentation loads from a
 	// CDN, and its OpenAPI handler fills a cache without a lock.
 	documents := huma.DefaultConfig("finwait", config.Version)
 	documents.OpenAPIPath, documents.DocsPath, documents.SchemasPath = "", "", ""
 	documents.CreateHooks = nil
-	documents.RejectUnknownQueryParameters = true
 	operations := humago.New(mux, documents)
 	operations.UseMiddleware(checkQuery(operations))
 	s.register(operations)
@@ -113,6 +113,9 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderOctets,
+		BaseContext: func(net.Listener) context.Context {
+			return context.WithValue(context.Background(), stopKey{}, ctx.Done())
+		},
 	}
 	ended := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {

@@ -319,6 +319,9 @@ func (a *appliance) close() error {
 	for _, t := range a.tables {
 		err = errors.Join(err, t.Close())
 	}
+	if a.recent != nil {
+		err = errors.Join(err, a.recent.Free())
+	}
 	return err
 }
 
@@ -355,7 +358,7 @@ func (a *appliance) facts() []string {
 	}
 	return []string{
 		fmt.Sprintf("flow tables: %d for %d connections, %d MiB reserved, on CPUs %v of %d", len(a.tables), a.capacity(), memory>>20, cpus, runtime.NumCPU()),
-		fmt.Sprintf("recent records: %d, %d MiB reserved", a.recent.Cap(), a.recent.Cap()*history.RecentRecordSize>>20),
+		fmt.Sprintf("recent records: %d, %d MiB reserved", a.recent.Cap(), a.recent.Memory()>>20),
 		fmt.Sprintf("API: http://%s/v1/status (process %d)", a.config.listener.Addr(), os.Getpid()),
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/finwait/finwait/api"
+	"github.com/finwait/finwait/api/history"
 	"github.com/finwait/finwait/flowtable"
 	"github.com/finwait/finwait/xdp/lab"
 )
@@ -212,17 +213,26 @@ func witness(t testing.TB, duration time.Duration) (records []flowtable.Record, 
 	if err := a.stop(); err != nil {
 		t.Error(err)
 	}
-	err = a.recent.Scan(t.Context(), time.Time{}, func(r *flowtable.Record, _ *api.Names) bool {
-		records = append(records, *r)
-		return true
-	})
-	if err != nil {
-		t.Error(err)
-	}
+	records = a.onRecord(t)
 	if dropped, err = network.Dropped(); err != nil {
 		t.Error(err)
 	}
 	return records, lab.Truths(trace.Events()), dropped
+}
+
+// onRecord returns the recent records, the oldest first.
+func (a *appliance) onRecord(t testing.TB) (records []flowtable.Record) {
+	t.Helper()
+	everything := history.Range{End: a.recent.Span().End, Ascending: true}
+	if _, err := a.recent.Scan(t.Context(), everything, func(run history.Run) bool {
+		for i := run.From; i < run.To; i++ {
+			records = append(records, run.Block.Record(i))
+		}
+		return true
+	}); err != nil {
+		t.Error(err)
+	}
+	return records
 }
 
 func tupleOf(r *flowtable.Record) lab.Tuple {

@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/finwait/finwait/api"
 	"github.com/finwait/finwait/flowtable"
 	"github.com/finwait/finwait/xdp"
 	"github.com/finwait/finwait/xdp/lab"
@@ -91,14 +90,10 @@ func (a *appliance) evidence(t *testing.T, client, server *net.TCPConn) (found s
 	}
 	from, to := client.LocalAddr().(*net.TCPAddr).Port, client.RemoteAddr().(*net.TCPAddr).Port
 	eventually(t, "record", func() bool {
-		err := a.recent.Scan(t.Context(), time.Time{}, func(r *flowtable.Record, _ *api.Names) bool {
+		for _, r := range a.onRecord(t) {
 			if int(r.Client.Port) == from && int(r.Server.Port) == to {
 				found = r.Evidence.String()
 			}
-			return found == ""
-		})
-		if err != nil {
-			t.Fatal(err)
 		}
 		return found != ""
 	})

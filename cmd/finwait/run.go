@@ -140,8 +140,8 @@ func checkRecent(records int) error {
 		return fmt.Errorf("read the size of the memory: %w", err)
 	}
 	memory := info.Totalram * uint64(info.Unit)
-	if most := memory / uint64(history.RecentRecordSize); uint64(records) > most {
-		return usageError{fmt.Errorf("--recent %d: at %d octets each, this machine's memory holds %d; keep fewer", records, history.RecentRecordSize, most)}
+	if most := memory / uint64(history.RecordSize); uint64(records) > most {
+		return usageError{fmt.Errorf("--recent %d: at %d octets each, this machine's memory holds %d; keep fewer", records, history.RecordSize, most)}
 	}
 	return nil
 }

@@ -28,6 +28,9 @@ func (a *appliance) status() api.Status {
 		s.Table.MemoryOctets += t.Memory()
 		s.Totals.Records += t.Stats().Records.Load()
 	}
+	span := a.recent.Span()
+	s.Recent = api.RecentStatus{Records: span.End - span.First, Capacity: uint64(a.recent.Cap()), MemoryOctets: a.recent.Memory(),
+		FromAt: api.WallTime(span.FromAt), Overwritten: span.First}
 	for _, c := range a.tap.Ledger() {
 		s.Ledger = append(s.Ledger, tapEntry(c))
 		if c.Stage == xdp.StageProgram {

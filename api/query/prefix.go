@@ -1,10 +1,10 @@
-package server
+package query
 
 import (
 	"encoding/binary"
+	"errors"
 	"net/netip"
-
-	"github.com/finwait/finwait/flowtable"
+	"strings"
 )
 
 // prefix matches 16-octet addresses. Its zero value matches all. An IPv6
@@ -41,28 +41,36 @@ func (p *prefix) contains(a *[16]byte) bool {
 	return high&p.highMask == p.high && low&p.lowMask == p.low
 }
 
-// filter says which records are asked for; its zero value asks for all. A set
-// is a bit per value, 0 for any.
-type filter struct {
-	client, server prefix
-	port           uint16 // of either side
-	kinds          uint32
-	initiators     uint32
-	states         uint32 // of either side
+// prefixes matches an address that any of them contains.
+type prefixes []prefix
+
+func (p prefixes) contain(a *[16]byte) bool {
+	for i := range p {
+		if p[i].contains(a) {
+			return true
+		}
+	}
+	return false
 }
 
-func (f *filter) match(r *flowtable.Record) bool {
-	if f.port != 0 && r.Server.Port != f.port && r.Client.Port != f.port {
-		return false
+var errAddress = errors.New(`not an IP address or CIDR prefix such as "192.0.2.7", "192.0.2.0/24" or "2001:db8::/32"`)
+
+// parsePrefix reads an IPv4 or IPv6 address, alone or with a prefix length.
+func parsePrefix(text string) (netip.Prefix, error) {
+	if !strings.Contains(text, "/") {
+		address, err := netip.ParseAddr(text)
+		if err != nil || address.Zone() != "" {
+			return netip.Prefix{}, errAddress
+		}
+		address = address.Unmap()
+		return netip.PrefixFrom(address, address.BitLen()), nil
 	}
-	if f.kinds != 0 && f.kinds&(1<<r.CloseKind) == 0 {
-		return false
+	p, err := netip.ParsePrefix(text)
+	if err != nil {
+		return netip.Prefix{}, errAddress
 	}
-	if f.initiators != 0 && f.initiators&(1<<r.Initiator) == 0 {
-		return false
+	if p.Addr().Is4In6() && p.Bits() >= 96 {
+		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
 	}
-	if f.states != 0 && f.states&(1<<r.Client.State|1<<r.Server.State) == 0 {
-		return false
-	}
-	return f.client.contains(&r.Client.Address) && f.server.contains(&r.Server.Address)
+	return p, nil
 }

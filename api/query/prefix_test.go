@@ -1,4 +1,4 @@
-package server
+package query
 
 import (
 	"math/rand/v2"
@@ -53,15 +53,10 @@ func TestAddressParameter(t *testing.T) {
 	}
 }
 
-func TestSinceParameter(t *testing.T) {
-	for _, text := range []string{"15m", "-15m"} {
-		var s sinceParam
-		before := time.Now().Add(-15 * time.Minute)
-		if err := s.UnmarshalText([]byte(text)); err != nil || s.at.Before(before) || s.at.After(time.Now().Add(-15*time.Minute)) {
-			t.Errorf("%q: %v, %v", text, s.at, err)
-		}
-	}
+func TestParseTime(t *testing.T) {
+	now := time.Date(2026, 11, 26, 12, 0, 0, 1, time.UTC)
 	for text, want := range map[string]string{
+		"15m": "2026-11-26T11:45:00.000000001Z", "-15m": "2026-11-26T11:45:00.000000001Z", "-0s": "2026-11-26T12:00:00.000000001Z",
 		"2026-01-31T12:00:00Z":                 "2026-01-31T12:00:00Z",
 		"2026-01-31T12:00:00.123456789+02:00":  "2026-01-31T10:00:00.123456789Z",
 		"2026-01-31T12:00:00.123456789 02:00":  "2026-01-31T10:00:00.123456789Z",
@@ -69,15 +64,14 @@ func TestSinceParameter(t *testing.T) {
 		"1970-01-01T00:00:00.000000000+00:00":  "1970-01-01T00:00:00Z",
 		"1970-01-01T00:00:00.000000000000001Z": "1970-01-01T00:00:00Z",
 	} {
-		var s sinceParam
-		if err := s.UnmarshalText([]byte(text)); err != nil || s.at.UTC().Format(time.RFC3339Nano) != want {
-			t.Errorf("%q: %v, %v; want %s", text, s.at, err, want)
+		at, err := parseTime(text, now)
+		if got := time.Unix(0, at).UTC().Format(time.RFC3339Nano); err != nil || got != want {
+			t.Errorf("%q: %v, %v; want %s", text, got, err, want)
 		}
 	}
-	for _, text := range []string{"", "yesterday", "15", "2026-01-31", "2026-13-01T00:00:00Z"} {
-		var s sinceParam
-		if err := s.UnmarshalText([]byte(text)); err == nil {
-			t.Errorf("%q was taken for %v", text, s.at)
+	for _, text := range []string{"", "yesterday", "15", "2026-01-31", "2026-13-01T00:00:00Z", "0001-01-01T00:00:00Z", "9999-01-01T00:00:00Z"} {
+		if at, err := parseTime(text, now); err == nil {
+			t.Errorf("%q was taken for %v", text, at)
 		}
 	}
 }

@@ -1,0 +1,130 @@
+package query
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/finwait/finwait/api"
+	"github.com/finwait/finwait/api/history"
+	"github.com/finwait/finwait/flowtable"
+)
+
+// byCount is the order of groups by their size.
+const byCount = "count"
+
+// GroupOrders lists what groups of a Teardown can be sorted by: their size or
+// the p99 of a phase.
+func GroupOrders() []string {
+	list := []string{byCount}
+	for p := range flowtable.Phase(flowtable.Phases) {
+		list = append(list, p.String())
+	}
+	return list
+}
+
+// Teardown returns how long connections that fit took to close, by group, at
+// most limit of them. order is of GroupOrders, with a minus for descending.
+func Teardown(ctx context.Context, h history.History, f *Filter, g *Grouping, order string, limit int) (*api.Teardown, error) {
+	name, descending := strings.CutPrefix(order, "-")
+	by := slices.Index(GroupOrders(), name)
+	if by < 0 {
+		return nil, oneOf(GroupOrders())
+	}
+	d := newDurations()
+	defer d.release()
+	var (
+		span   = h.Span()
+		s      selection
+		groups [history.Rows]uint32
+		counts []uint64
+	)
+	r, err := f.positions(ctx, h, span)
+	if err != nil {
+		return nil, err
+	}
+	_, err = h.Scan(ctx, r, func(run history.Run) bool {
+		in := frame{block: run.Block, names: run.Names}
+		rows := final(&in, f.choose(&s, &in, run.From, run.To))
+		g.deal(&in, rows, groups[:])
+		counts = append(counts, make([]uint64, len(g.ids)-len(counts))...)
+		for _, n := range groups[:len(rows)] {
+			counts[n]++
+		}
+		d.add(&in, rows, groups[:])
+		return true
+	})
+	if err != nil {
+		return nil, err
+	}
+	values := make([]int64, len(counts))
+	if by == 0 {
+		for i, n := range counts {
+			values[i] = int64(n)
+		}
+	} else {
+		everywhere := make([]int32, len(counts))
+		for i := range everywhere {
+			everywhere[i] = int32(i)
+		}
+		for i, p := range d.phase(flowtable.Phase(by-1), everywhere, len(counts)) {
+			if values[i] = p.p99; p.count == 0 {
+				values[i] = unknown
+			}
+		}
+	}
+	shown, place := g.first(values, descending, limit)
+	answer := &api.Teardown{GroupBy: g.names(), GroupsTotal: len(counts), Groups: make([]api.TeardownGroup, len(shown)), History: SpanAnswer(span)}
+	for _, n := range counts {
+		answer.Count += n
+	}
+	for i, stats := range d.stats(place, len(shown)) {
+		answer.Groups[i] = api.TeardownGroup{Key: g.key(shown[i]), Count: counts[shown[i]], PhasesStats: stats}
+	}
+	return answer, nil
+}
+
+// first returns the first limit groups by their values, those of unknown value
+// last, equals by their keys; and the place of each group among them, below 0
+// for the others.
+func (g *Grouping) first(values []int64, descending bool, limit int) (shown []uint32, place []int32) {
+	shown = make([]uint32, len(values))
+	place = make([]int32, len(values))
+	for i := range shown {
+		shown[i], place[i] = uint32(i), -1
+	}
+	slices.SortFunc(shown, func(a, b uint32) int {
+		x, y := values[a], values[b]
+		if (x == unknown) != (y == unknown) {
+			return cmp.Compare(y, x)
+		}
+		c := cmp.Compare(x, y)
+		if descending {
+			c = -c
+		}
+		return cmp.Or(c, g.compare(a, b))
+	})
+	shown = shown[:min(limit, len(shown))]
+	for i, group := range shown {
+		place[group] = int32(i)
+	}
+	return shown, place
+}
+
+// final leaves the records that ended a connection: not slices of one that went
+// on.
+func final(f *frame, rows []uint16) []uint16 {
+	return terms(endReason, ^uint32(1<<flowtable.EndActiveTimeout)).narrow(f, rows)
+}
+
+func endReason(b *history.Block) *[history.Rows]flowtable.EndReason { return &b.EndReason }
+
+// SpanAnswer is what a history keeps, for an answer.
+func SpanAnswer(s history.Span) api.HistorySpan {
+	answer := api.HistorySpan{Records: s.End - s.First, FromAt: api.WallTime(s.FromAt), Overwritten: s.First}
+	if s.End > 0 {
+		answer.NewestAt = new(api.WallTime(s.NewestAt))
+	}
+	return answer
+}
