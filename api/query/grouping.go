@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/finwait/finwait/api"
+	"github.com/finwait/finwait/api/history"
 	"github.com/finwait/finwait/flowtable"
 )
 
@@ -24,6 +25,10 @@ func GroupFields() []string {
 	return list
 }
 
+// recentBits is the size of the table before the map: as many servers as most
+// networks have.
+const recentBits = 12
+
 // Networks are the lengths of the prefixes that addresses are grouped by.
 type Networks struct{ IPv4, IPv6 int }
 
@@ -36,11 +41,9 @@ type Grouping struct {
 
 	numbers    map[groupID]uint32
 	ids        []groupID
-	recent     [256]uint32 // number + 1 of a group, by a hash of its key
+	recent     [1 << recentBits]uint32 // number + 1 of a group, by a hash of its id
 	interfaces []string
-	lastNames  *api.Names
-	lastNumber uint32
-	lastIface  uint64
+	scratch    [history.Rows]groupID
 }
 
 // groupID tells groups apart: what each field is, in 16 octets.
@@ -49,33 +52,77 @@ type groupID [MaxGroupFields][2]uint64
 // groupField is one field to group by.
 type groupField struct {
 	name string
-	id   func(g *Grouping, f *frame, i int) [2]uint64
+	// fill writes what the field is in each row to place n of the ids.
+	fill func(g *Grouping, f *frame, rows []uint16, ids []groupID, n int)
 	set  func(g *Grouping, key *api.GroupKey, id [2]uint64)
 }
 
 var groupFields = []groupField{
-	{"server", func(_ *Grouping, f *frame, i int) [2]uint64 { return halves(&f.block.Server.Address[i]) },
-		func(_ *Grouping, k *api.GroupKey, id [2]uint64) { k.Server = new(whole(id).String()) }},
-	{"server_port", func(_ *Grouping, f *frame, i int) [2]uint64 { return number(f.block.Server.Port[i]) },
+	{"server", addressField(serverSide, false), func(_ *Grouping, k *api.GroupKey, id [2]uint64) { k.Server = new(whole(id).String()) }},
+	{"server_port", numberField(func(b *history.Block) *[history.Rows]uint16 { return &b.Server.Port }),
 		func(_ *Grouping, k *api.GroupKey, id [2]uint64) { k.ServerPort = new(uint16(id[1])) }},
-	{"server_network", func(g *Grouping, f *frame, i int) [2]uint64 { return g.network(&f.block.Server.Address[i]) },
-		func(g *Grouping, k *api.GroupKey, id [2]uint64) { k.ServerNetwork = new(g.prefix(id).String()) }},
-	{"client", func(_ *Grouping, f *frame, i int) [2]uint64 { return halves(&f.block.Client.Address[i]) },
-		func(_ *Grouping, k *api.GroupKey, id [2]uint64) { k.Client = new(whole(id).String()) }},
-	{"client_network", func(g *Grouping, f *frame, i int) [2]uint64 { return g.network(&f.block.Client.Address[i]) },
-		func(g *Grouping, k *api.GroupKey, id [2]uint64) { k.ClientNetwork = new(g.prefix(id).String()) }},
-	{"close_kind", func(_ *Grouping, f *frame, i int) [2]uint64 { return number(f.block.CloseKind[i]) },
+	{"server_network", addressField(serverSide, true), func(g *Grouping, k *api.GroupKey, id [2]uint64) { k.ServerNetwork = new(g.prefix(id).String()) }},
+	{"client", addressField(clientSide, false), func(_ *Grouping, k *api.GroupKey, id [2]uint64) { k.Client = new(whole(id).String()) }},
+	{"client_network", addressField(clientSide, true), func(g *Grouping, k *api.GroupKey, id [2]uint64) { k.ClientNetwork = new(g.prefix(id).String()) }},
+	{"close_kind", numberField(func(b *history.Block) *[history.Rows]flowtable.CloseKind { return &b.CloseKind }),
 		func(_ *Grouping, k *api.GroupKey, id [2]uint64) {
 			k.CloseKind = new(flowtable.CloseKind(id[1]).String())
 		}},
-	{"close_initiator", func(_ *Grouping, f *frame, i int) [2]uint64 { return number(f.block.Initiator[i]) },
+	{"close_initiator", numberField(func(b *history.Block) *[history.Rows]flowtable.Party { return &b.Initiator }),
 		func(_ *Grouping, k *api.GroupKey, id [2]uint64) {
 			k.CloseInitiator = new(flowtable.Party(id[1]).String())
 		}},
-	{"interface", func(g *Grouping, f *frame, i int) [2]uint64 { return g.iface(f, i) },
-		func(g *Grouping, k *api.GroupKey, id [2]uint64) { k.Interface = &g.interfaces[id[1]] }},
-	{"vlan", func(_ *Grouping, f *frame, i int) [2]uint64 { return number(f.block.VLAN[i]) },
+	{"interface", (*Grouping).fillInterfaces, func(g *Grouping, k *api.GroupKey, id [2]uint64) { k.Interface = &g.interfaces[id[1]] }},
+	{"vlan", numberField(func(b *history.Block) *[history.Rows]uint16 { return &b.VLAN }),
 		func(_ *Grouping, k *api.GroupKey, id [2]uint64) { k.VLAN = new(uint16(id[1])) }},
+}
+
+type fill = func(g *Grouping, f *frame, rows []uint16, ids []groupID, n int)
+
+func numberField[T ~uint8 | ~uint16](column func(*history.Block) *[history.Rows]T) fill {
+	return func(_ *Grouping, f *frame, rows []uint16, ids []groupID, n int) {
+		values := column(f.block)
+		for k, row := range rows {
+			ids[k][n] = [2]uint64{0, uint64(values[row])}
+		}
+	}
+}
+
+// addressField is an address, or its network.
+func addressField(of sides, network bool) fill {
+	return func(g *Grouping, f *frame, rows []uint16, ids []groupID, n int) {
+		addresses := &f.block.Server.Address
+		if of == clientSide {
+			addresses = &f.block.Client.Address
+		}
+		for k, row := range rows {
+			high, low := binary.BigEndian.Uint64(addresses[row][:8]), binary.BigEndian.Uint64(addresses[row][8:])
+			if network {
+				mask := &g.networks[1]
+				if high == 0 && low>>32<<32 == mappedMark {
+					mask = &g.networks[0]
+				}
+				high, low = high&mask.highMask, low&mask.lowMask
+			}
+			ids[k][n] = [2]uint64{high, low}
+		}
+	}
+}
+
+// fillInterfaces numbers interfaces by their names, in g.interfaces.
+func (g *Grouping) fillInterfaces(f *frame, rows []uint16, ids []groupID, n int) {
+	known, number, at := false, uint32(0), 0 // of the row before: there are few
+	for k, row := range rows {
+		if i := f.block.Interface[row]; !known || i != number {
+			name := f.names.Interface(i)
+			if at = slices.Index(g.interfaces, name); at < 0 {
+				at = len(g.interfaces)
+				g.interfaces = append(g.interfaces, name)
+			}
+			known, number = true, i
+		}
+		ids[k][n] = [2]uint64{0, uint64(at)}
+	}
 }
 
 // NewGrouping groups by fields of GroupFields; all in one group without any.
@@ -104,38 +151,37 @@ func NewGrouping(fields []string, lengths Networks) (*Grouping, error) {
 
 // deal writes the group of each row to groups.
 func (g *Grouping) deal(f *frame, rows []uint16, groups []uint32) {
-	if len(g.fields) == 0 && len(g.ids) == 0 && len(rows) > 0 {
-		g.ids = append(g.ids, groupID{})
+	ids := g.scratch[:len(rows)]
+	for n, field := range g.fields {
+		field.fill(g, f, rows, ids, n)
 	}
-	if len(g.fields) == 0 {
-		clear(groups[:len(rows)])
-		return
-	}
-	for k, row := range rows {
-		var id groupID
-		for n, field := range g.fields {
-			id[n] = field.id(g, f, int(row))
+	for k := range ids {
+		id := &ids[k]
+		// Few groups have most connections, so a small table of those seen
+		// last stands before the map.
+		h := id[0][0] ^ id[0][1]*0x9e3779b97f4a7c15 ^ id[1][0]*0xc2b2ae3d27d4eb4f ^ id[1][1]*0x165667b19e3779f9
+		seen := &g.recent[h*0x9e3779b97f4a7c15>>(64-recentBits)]
+		if n := *seen; n > 0 && g.ids[n-1].is(id) {
+			groups[k] = n - 1
+			continue
 		}
-		groups[k] = g.number(&id)
+		groups[k] = g.number(id)
+		*seen = groups[k] + 1
 	}
 }
 
-// number is that of a group, new or not. Few groups have most connections, so a
-// small table of those seen last stands before the map.
+func (a *groupID) is(b *groupID) bool {
+	return a[0][1] == b[0][1] && a[1][1] == b[1][1] && a[0][0] == b[0][0] && a[1][0] == b[1][0]
+}
+
+// number is that of a group, new or not.
 func (g *Grouping) number(id *groupID) uint32 {
-	h := id[0][0] ^ id[0][1]*0x9e3779b97f4a7c15 ^ id[1][0]*0xc2b2ae3d27d4eb4f ^ id[1][1]*0x165667b19e3779f9
-	h *= 0x9e3779b97f4a7c15
-	seen := &g.recent[h>>56]
-	if n := *seen; n > 0 && g.ids[n-1] == *id {
-		return n - 1
-	}
 	n, found := g.numbers[*id]
 	if !found {
 		n = uint32(len(g.ids))
 		g.numbers[*id] = n
 		g.ids = append(g.ids, *id)
 	}
-	*seen = n + 1
 	return n
 }
 
@@ -171,15 +217,6 @@ func (g *Grouping) compare(a, b uint32) int {
 	return 0
 }
 
-func (g *Grouping) network(a *[16]byte) [2]uint64 {
-	h := halves(a)
-	mask := &g.networks[1]
-	if h[0] == 0 && h[1]>>32<<32 == mappedMark {
-		mask = &g.networks[0]
-	}
-	return [2]uint64{h[0] & mask.highMask, h[1] & mask.lowMask}
-}
-
 // prefix is the network of an id. An IPv6 network may look like an IPv4-mapped
 // address only where it is one.
 func (g *Grouping) prefix(id [2]uint64) netip.Prefix {
@@ -190,30 +227,9 @@ func (g *Grouping) prefix(id [2]uint64) netip.Prefix {
 	return netip.PrefixFrom(a, g.lengths.IPv6)
 }
 
-func (g *Grouping) iface(f *frame, i int) [2]uint64 {
-	n := f.block.Interface[i]
-	if g.lastNames == f.names && g.lastNumber == n {
-		return [2]uint64{0, g.lastIface}
-	}
-	name := f.names.Interface(n)
-	at := slices.Index(g.interfaces, name)
-	if at < 0 {
-		at = len(g.interfaces)
-		g.interfaces = append(g.interfaces, name)
-	}
-	g.lastNames, g.lastNumber, g.lastIface = f.names, n, uint64(at)
-	return [2]uint64{0, g.lastIface}
-}
-
-func halves(a *[16]byte) [2]uint64 {
-	return [2]uint64{binary.BigEndian.Uint64(a[:8]), binary.BigEndian.Uint64(a[8:])}
-}
-
 func whole(id [2]uint64) netip.Addr {
 	var a [16]byte
 	binary.BigEndian.PutUint64(a[:8], id[0])
 	binary.BigEndian.PutUint64(a[8:], id[1])
 	return api.Address(&a)
 }
-
-func number[T ~uint8 | ~uint16](n T) [2]uint64 { return [2]uint64{0, uint64(n)} }

@@ -110,7 +110,7 @@ func (t *tally) add(f *frame, rows []uint16) {
 			closed = append(closed, row)
 		}
 	}
-	t.durations.add(f, closed, t.places[:])
+	t.durations.add(f, closed, t.places[:], len(t.opens))
 }
 
 // closeAt is when a connection that is over ended: by the last ACK or a RST,
@@ -194,12 +194,8 @@ func (t *tally) answer(span history.Span) *api.Series {
 	w := &t.window
 	answer := &api.Series{SinceAt: api.WallTime(w.Since), UntilAt: api.WallTime(w.Until), IntervalNS: w.Interval,
 		Points: make([]api.SeriesPoint, len(t.opens)), History: SpanAnswer(span)}
-	place := make([]int32, len(t.opens))
-	for i := range place {
-		place[i] = int32(i)
-	}
 	open := t.before
-	for i, stats := range t.durations.stats(place, len(place)) {
+	for i := range t.opens {
 		from := t.origin + int64(i)*w.Interval
 		open += t.opens[i] - t.closes[i]
 		answer.Points[i] = api.SeriesPoint{
@@ -207,7 +203,7 @@ func (t *tally) answer(span history.Span) *api.Series {
 			Partial:  from < w.Since || from+w.Interval > w.Until,
 			Complete: max(from, w.Since) >= span.FromAt,
 			Opens:    uint64(t.opens[i]), Closes: uint64(t.closes[i]), Concurrency: uint64(max(open, 0)),
-			Kinds: kindCounts(&t.kinds[i]), PhasesStats: stats,
+			Kinds: kindCounts(&t.kinds[i]), PhasesStats: t.durations.stats(uint32(i)),
 		}
 	}
 	return answer

@@ -52,7 +52,7 @@ func Teardown(ctx context.Context, h history.History, f *Filter, g *Grouping, or
 		for _, n := range groups[:len(rows)] {
 			counts[n]++
 		}
-		d.add(&in, rows, groups[:])
+		d.add(&in, rows, groups[:], len(g.ids))
 		return true
 	})
 	if err != nil {
@@ -64,35 +64,33 @@ func Teardown(ctx context.Context, h history.History, f *Filter, g *Grouping, or
 			values[i] = int64(n)
 		}
 	} else {
-		everywhere := make([]int32, len(counts))
-		for i := range everywhere {
-			everywhere[i] = int32(i)
-		}
-		for i, p := range d.phase(flowtable.Phase(by-1), everywhere, len(counts)) {
+		for i := range values {
+			p := d.phase(uint32(i), flowtable.Phase(by-1))
 			if values[i] = p.p99; p.count == 0 {
 				values[i] = unknown
 			}
 		}
 	}
-	shown, place := g.first(values, descending, limit)
+	shown := g.first(values, descending, limit)
 	answer := &api.Teardown{GroupBy: g.names(), GroupsTotal: len(counts), Groups: make([]api.TeardownGroup, len(shown)), History: SpanAnswer(span)}
 	for _, n := range counts {
 		answer.Count += n
 	}
-	for i, stats := range d.stats(place, len(shown)) {
-		answer.Groups[i] = api.TeardownGroup{Key: g.key(shown[i]), Count: counts[shown[i]], PhasesStats: stats}
+	for i, n := range shown {
+		answer.Groups[i] = api.TeardownGroup{Key: g.key(n), Count: counts[n], PhasesStats: d.stats(n)}
 	}
 	return answer, nil
 }
 
+// unknown is the value of a group that has none.
+const unknown = -1
+
 // first returns the first limit groups by their values, those of unknown value
-// last, equals by their keys; and the place of each group among them, below 0
-// for the others.
-func (g *Grouping) first(values []int64, descending bool, limit int) (shown []uint32, place []int32) {
-	shown = make([]uint32, len(values))
-	place = make([]int32, len(values))
+// last, equals by their keys.
+func (g *Grouping) first(values []int64, descending bool, limit int) []uint32 {
+	shown := make([]uint32, len(values))
 	for i := range shown {
-		shown[i], place[i] = uint32(i), -1
+		shown[i] = uint32(i)
 	}
 	slices.SortFunc(shown, func(a, b uint32) int {
 		x, y := values[a], values[b]
@@ -105,11 +103,7 @@ func (g *Grouping) first(values []int64, descending bool, limit int) (shown []ui
 		}
 		return cmp.Or(c, g.compare(a, b))
 	})
-	shown = shown[:min(limit, len(shown))]
-	for i, group := range shown {
-		place[group] = int32(i)
-	}
-	return shown, place
+	return shown[:min(limit, len(shown))]
 }
 
 // final leaves the records that ended a connection: not slices of one that went

@@ -103,13 +103,16 @@ func Top(ctx context.Context, h history.History, f *Filter, g *Grouping, by stri
 }
 
 func newTop(m *measure, g *Grouping, values []int64, connections []uint64, limit int, span history.Span) *api.Top {
-	shown, _ := g.first(values, true, limit)
+	shown := g.first(values, true, limit)
 	answer := &api.Top{By: m.name, Unit: string(m.unit), GroupBy: g.names(), GroupsTotal: len(values), Groups: []api.TopGroup{}, History: SpanAnswer(span)}
 	for i := range values {
 		answer.Total += uint64(values[i])
 		answer.Connections += connections[i]
 	}
 	for _, n := range shown {
+		if values[n] == 0 {
+			break // and so have all that come after
+		}
 		group := api.TopGroup{Key: g.key(n), Value: uint64(values[n]), Connections: connections[n]}
 		if answer.Total > 0 {
 			group.Share = float64(group.Value) / float64(answer.Total)
