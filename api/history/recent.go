@@ -71,6 +71,10 @@ func NewRecent(capacity int, names *api.Names) (*Recent, error) {
 	return h, nil
 }
 
+// SetClock makes records published when a clock says; before the first is
+// written. Without it the clock is the system's.
+func (h *Recent) SetClock(now func() time.Time) { h.now = now }
+
 // Memory is what NewRecent reserves for so many records, in octets.
 func Memory(capacity int) uint64 {
 	return uint64((capacity+Rows-1)/Rows+1+readers) * uint64(blockSize)
@@ -79,7 +83,10 @@ func Memory(capacity int) uint64 {
 // Write keeps copies of records, the oldest of which make room. It never
 // returns an error.
 func (h *Recent) Write(records []flowtable.Record) error {
-	at := max(h.now().UnixNano(), h.newest.Load())
+	at := h.now().UnixNano()
+	if h.written.Load() > 0 { // a clock that is stepped back changes no order
+		at = max(at, h.newest.Load())
+	}
 	h.newest.Store(at)
 	for len(records) > 0 {
 		written := h.written.Load()

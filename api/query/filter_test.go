@@ -89,6 +89,9 @@ func phaseWithin(r *flowtable.Record, p flowtable.Phase, least, most int64) bool
 
 func counted(r *flowtable.Record) bool { return r.Accounting == flowtable.AccountingCounted }
 
+// testNames are those of historyOf.
+var testNames = apitest.Names()
+
 const forever = 1 << 62
 
 var filterCases = map[string]fits{

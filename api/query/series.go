@@ -47,9 +47,11 @@ func NewWindow(f *Filter, interval time.Duration, now int64) (Window, error) {
 	if w.Interval == 0 {
 		for _, step := range steps {
 			if w.Interval = int64(step); w.points() <= defaultPoints {
-				break
+				return w, nil
 			}
 		}
+		day := w.Interval // the longest step
+		w.Interval = (w.points()/(defaultPoints-1) + 1) * day
 	}
 	if n := w.points(); n > MaxPoints {
 		return w, fmt.Errorf("%d intervals of %v; choose a longer interval or a shorter time: at most %d", n, time.Duration(w.Interval), MaxPoints)
