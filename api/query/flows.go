@@ -205,6 +205,9 @@ func (b *Batches) Next(ctx context.Context) (rows []Row, overwritten uint64, err
 	if err != nil {
 		return nil, overwritten, err
 	}
+	if !b.left.Ascending {
+		b.left.First += overwritten // the oldest went, and are not missed again
+	}
 	switch {
 	case len(b.rows) == 0 && b.left.Ascending:
 		b.left.First = b.left.End
