@@ -2,38 +2,103 @@ package flowtable
 
 import (
 	"fmt"
+	"sync/atomic"
 
 	"github.com/finwait/finwait/flowtable/segment"
 )
 
-// Connections yields a Record, with EndReason EndNone, of every connection
-// that is followed now, until yield says false. It may be called from any
-// goroutine and never stops the worker: each connection is seen as it was at
-// some moment during the call. The Record is valid until yield returns.
-func (t *Table) Connections(yield func(*Record) bool) error {
+// Place is where a connection was found.
+type Place struct {
+	Serial uint64
+	slot   uint32
+}
+
+// Look yields a Record, with EndReason EndNone, of every connection that is
+// followed now, until yield says false; closing leaves out those without a FIN,
+// at the price of a glance. The Record is what the worker knows: where the kernel
+// counts, the numbers of packets and octets are none, EndAt and the evidence are
+// those of the control segments, and an ACK that the kernel alone has seen is
+// missing. View adds the kernel's part.
+//
+// Look may be called from any goroutine and never stops the worker: each
+// connection is seen as it was at some moment during the call. The Record is
+// valid until yield returns.
+func (t *Table) Look(closing bool, yield func(Place, *Record) bool) {
 	var (
-		batch [AccountsBatch]connection
-		h     hot
-		l     cold
-		n     int
+		h hot
+		l cold
+		c connection
+		r Record
 	)
 	for slot := uint32(1); slot < t.fresh.Load(); slot++ {
-		if !snapshot(&t.hot[slot], &t.cold[slot], &h, &l) {
+		if closing && !t.hot[slot].closing() || !snapshot(&t.hot[slot], &t.cold[slot], &h, &l) {
 			continue
 		}
-		batch[n].load(&h, &l, reference(t.reference.Load()), t.config.FirstSerial)
-		if n++; n == len(batch) {
-			if more, err := t.viewAll(batch[:n], yield); !more {
+		c.load(&h, &l, reference(t.reference.Load()), t.config.FirstSerial)
+		c.record(&r, EndNone, t.lossy(&c, c.has(connEntry)))
+		if !yield(Place{c.serial, slot}, &r) {
+			return
+		}
+	}
+}
+
+// closing tells at a glance whether either end has sent a FIN.
+func (h *hot) closing() bool {
+	marks := atomic.LoadUint64(&h.ends[0].packets) | atomic.LoadUint64(&h.ends[1].packets)
+	return marks>>48&endFIN != 0
+}
+
+// View yields the connections of places with the kernel's counters, each with
+// its number among the places, until yield says false. Those that are over by
+// then are left out. It may be called as Look may.
+func (t *Table) View(places []Place, yield func(i int, r *Record) bool) error {
+	var (
+		batch   [AccountsBatch]connection
+		numbers [AccountsBatch]int
+		h       hot
+		l       cold
+		n       int
+	)
+	for i, p := range places {
+		if p.slot < t.fresh.Load() && snapshot(&t.hot[p.slot], &t.cold[p.slot], &h, &l) {
+			batch[n].load(&h, &l, reference(t.reference.Load()), t.config.FirstSerial)
+			if batch[n].serial == p.Serial {
+				numbers[n] = i
+				n++
+			}
+		}
+		if n == len(batch) || i == len(places)-1 {
+			if more, err := t.viewAll(batch[:n], numbers[:n], yield); !more {
 				return err
 			}
 			n = 0
 		}
 	}
-	_, err := t.viewAll(batch[:n], yield)
+	return nil
+}
+
+// Connections yields what Look and View together do: every connection, with the
+// kernel's counters.
+func (t *Table) Connections(yield func(*Record) bool) (err error) {
+	var places [AccountsBatch]Place
+	n, more := 0, true
+	flush := func() bool {
+		err = t.View(places[:n], func(_ int, r *Record) bool { more = yield(r); return more })
+		n = 0
+		return more && err == nil
+	}
+	t.Look(false, func(p Place, _ *Record) bool {
+		places[n] = p
+		n++
+		return n < len(places) || flush()
+	})
+	if more && err == nil {
+		flush()
+	}
 	return err
 }
 
-func (t *Table) viewAll(batch []connection, yield func(*Record) bool) (more bool, err error) {
+func (t *Table) viewAll(batch []connection, numbers []int, yield func(int, *Record) bool) (more bool, err error) {
 	var (
 		keys     [AccountsBatch]segment.Key
 		counters [AccountsBatch]segment.Counters
@@ -49,7 +114,7 @@ func (t *Table) viewAll(batch []connection, yield func(*Record) bool) (more bool
 	}
 	for i := range batch {
 		batch[i].view(&r, &counters[i], t.lossy(&batch[i], batch[i].has(connEntry)))
-		if !yield(&r) {
+		if !yield(numbers[i], &r) {
 			return false, nil
 		}
 	}

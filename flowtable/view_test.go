@@ -139,3 +139,64 @@ func TestViewChangesNothing(t *testing.T) {
 	b.Flush(EndShutdown)
 	b.same("counts", counts(b.one()), "5/10/0/0 3/20/0/0")
 }
+
+// TestLookAsksNobody: Look sees every connection, or those with a FIN alone,
+// without the kernel, and View adds its part to those that are still there.
+func TestLookAsksNobody(t *testing.T) {
+	b := newLiveBench(t, LiveTimeouts())
+	half := after(opened, step{20, c, fFA, 11, 21, 0}, step{21, s, fA, 21, 12, 0})
+	for port := range uint16(100) {
+		steps := opened
+		if port%4 == 0 {
+			steps = half
+		}
+		for _, st := range steps {
+			if g := between(1000+port, 443).segment(st); b.see(g) {
+				b.feed(g)
+			}
+		}
+	}
+	b.deaf = true
+	look := func(closing bool) (places []Place) {
+		b.Look(closing, func(p Place, r *Record) bool {
+			if _, fin := r.Time(FIN1At); fin != (r.Client.Port%4 == 0) || r.EndReason != EndNone || p.Serial != r.Serial {
+				t.Errorf("port %d: FIN %v, %v, place of %d", r.Client.Port, fin, r.EndReason, p.Serial)
+			}
+			places = append(places, p)
+			return true
+		})
+		return places
+	}
+	all, closing := look(false), look(true)
+	if len(all) != 100 || len(closing) != 25 {
+		t.Fatalf("%d connections, %d with a FIN; want 100 and 25", len(all), len(closing))
+	}
+	n := 0
+	b.Look(false, func(Place, *Record) bool { n++; return n < 7 })
+	if n != 7 {
+		t.Errorf("told to stop after 7, it yielded %d", n)
+	}
+	if err := b.View(all, func(int, *Record) bool { return true }); err == nil {
+		t.Error("a view without counters is no error")
+	}
+	b.deaf = false
+	want := make(map[uint64]Record)
+	if err := b.Connections(func(r *Record) bool { want[r.Serial] = *r; return true }); err != nil {
+		t.Fatal(err)
+	}
+	gone := Place{Serial: 1 << 40, slot: all[0].slot}
+	next := -1
+	if err := b.View(append([]Place{gone}, all...), func(i int, r *Record) bool {
+		if i <= next || i == 0 || all[i-1].Serial != r.Serial || *r != want[r.Serial] {
+			t.Errorf("place %d after %d: %+v", i, next, r)
+		}
+		next = i
+		return true
+	}); err != nil || next != len(all) {
+		t.Errorf("the last place is %d of %d, error %v", next, len(all), err)
+	}
+	b.Flush(EndShutdown)
+	if err := b.View(all, func(int, *Record) bool { t.Error("a connection that is over"); return true }); err != nil {
+		t.Error(err)
+	}
+}

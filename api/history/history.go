@@ -69,8 +69,12 @@ type Run struct {
 // Live shows the connections that are still followed. It is used from many
 // goroutines at once.
 type Live interface {
-	// Connections calls yield for each until yield returns false, in no
-	// order. A live connection is a Record with EndReason EndNone; it is
-	// valid during the call of yield only.
-	Connections(yield func(*flowtable.Record) bool) error
+	// Look calls yield for each until it returns false, in no order, as far
+	// as the workers know it: flowtable.Table.Look says what that leaves out.
+	// closing asks for those with a FIN alone. The record is valid during the
+	// call of yield only.
+	Look(closing bool, yield func(flowtable.Place, *flowtable.Record) bool)
+	// View calls yield for those of places that are still followed, with all
+	// that is known, and with their numbers among the places.
+	View(places []flowtable.Place, yield func(i int, r *flowtable.Record) bool) error
 }

@@ -13,33 +13,32 @@ import (
 func Connections(ctx context.Context, live history.Live, names *api.Names, f *Filter, o Order, limit int, now int64) (*api.Connections, error) {
 	answer := &api.Connections{Connections: []api.Connection{}, States: []api.StateCount{}}
 	var (
-		states  [flowtable.States]api.StateCount
-		first   = ranking{order: &o, limit: limit}
-		records []flowtable.Record // of those in first
-		at      = names.At(now)
+		states [flowtable.States]api.StateCount
+		first  = ranking{order: &o, limit: limit}
+		places []flowtable.Place // of those in first
 	)
-	err := f.chooseLive(ctx, live, names, at, func(in *frame, rows []uint16, looked int) {
+	l := newLook(live, names, f, max(o.by.needs, closed), names.At(now)) // states are counted
+	err := l.walk(ctx, func(rows []uint16, looked int) {
 		answer.Followed += uint64(looked)
 		answer.Total += uint64(len(rows))
 		for _, row := range rows {
-			states[in.block.Client.State[row]].Client++
-			states[in.block.Server.State[row]].Server++
-			r := ranked{id: in.block.Serial[row]}
-			r.value, r.known = o.by.value(in, int(row))
+			states[l.frame.block.Client.State[row]].Client++
+			states[l.frame.block.Server.State[row]].Server++
+			r := ranked{id: l.frame.block.Serial[row]}
+			r.value, r.known = o.by.value(&l.frame, int(row))
 			switch slot, taken := first.offer(r); {
-			case taken && slot == len(records):
-				records = append(records, in.block.Record(int(row)))
+			case taken && slot == len(places):
+				places = append(places, l.places[row])
 			case taken:
-				records[slot] = in.block.Record(int(row))
+				places[slot] = l.places[row]
 			}
 		}
 	})
 	if err != nil {
 		return nil, err
 	}
-	in := frame{block: new(history.Block), names: names, now: at}
-	for _, r := range first.sorted() {
-		answer.Connections = append(answer.Connections, newConnection(&records[r.slot], &in))
+	if answer.Connections, err = l.show(first.sorted(), places); err != nil {
+		return nil, err
 	}
 	for s := range states {
 		if states[s].Client|states[s].Server != 0 {
@@ -50,33 +49,22 @@ func Connections(ctx context.Context, live history.Live, names *api.Names, f *Fi
 	return answer, nil
 }
 
-// chooseLive calls yield with the connections that fit, a block at a time, and
-// with how many it looked at.
-func (f *Filter) chooseLive(ctx context.Context, live history.Live, names *api.Names, at int64, yield func(in *frame, rows []uint16, looked int)) error {
-	var (
-		s     selection
-		n     int
-		in    = frame{block: new(history.Block), names: names, now: at}
-		flush = func() {
-			yield(&in, f.choose(&s, &in, 0, n), n)
-			n = 0
-		}
-	)
-	err := live.Connections(func(r *flowtable.Record) bool {
-		in.block.Set(n, r, 0)
-		if n++; n == history.Rows {
-			flush()
-		}
-		return n != 0 || ctx.Err() == nil
+// show returns the connections of an order in full; those that are over by now
+// are left out.
+func (l *look) show(order []ranked, places []flowtable.Place) ([]api.Connection, error) {
+	bySlot := make([]*api.Connection, len(places))
+	err := l.live.View(places, func(i int, r *flowtable.Record) bool {
+		c := newConnection(r, &l.frame)
+		bySlot[i] = &c
+		return true
 	})
-	if err != nil {
-		return err
+	list := make([]api.Connection, 0, len(order))
+	for _, r := range order {
+		if c := bySlot[r.slot]; c != nil {
+			list = append(list, *c)
+		}
 	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	flush()
-	return nil
+	return list, err
 }
 
 // FindFollowed returns the connection of a flow_id among those that are
@@ -86,11 +74,16 @@ func FindFollowed(ctx context.Context, live history.Live, names *api.Names, flow
 	if !ok {
 		return row, false, nil
 	}
-	err = live.Connections(func(r *flowtable.Record) bool {
-		if r.Serial == serial {
-			row, found = Row{Record: *r, Names: names}, true
+	var places []flowtable.Place
+	live.Look(false, func(p flowtable.Place, _ *flowtable.Record) bool {
+		if p.Serial == serial {
+			places = append(places, p)
 		}
-		return !found && ctx.Err() == nil
+		return len(places) == 0 && ctx.Err() == nil
+	})
+	err = live.View(places, func(_ int, r *flowtable.Record) bool {
+		row, found = Row{Record: *r, Names: names}, true
+		return false
 	})
 	if err == nil && !found {
 		err = ctx.Err()

@@ -15,6 +15,8 @@ type Filter struct {
 	// epoch; valid where HasSince and HasUntil.
 	Since, Until       int64
 	HasSince, HasUntil bool
+	// closing is set where only connections with a FIN can fit.
+	closing bool
 	// Text is the same for filters that ask for the same.
 	Text string
 }
@@ -30,8 +32,23 @@ type frame struct {
 // of the lowest cost go first.
 type predicate struct {
 	cost   int
+	needs  knowledge
 	narrow func(f *frame, rows []uint16) []uint16
 }
+
+// knowledge is what must be known of a connection that is followed for a
+// predicate to be right.
+type knowledge uint8
+
+const (
+	// opened: what does not change once the worker has it.
+	opened knowledge = iota
+	// closed: how far it has closed. While a FIN is not acknowledged, the
+	// kernel may know better than the worker.
+	closed
+	// accounted: what the kernel counts.
+	accounted
+)
 
 // Costs of predicates, by the octets that they read of a row.
 const (
@@ -47,15 +64,40 @@ type selection [history.Rows]uint16
 
 // choose returns the rows of a run that fit; they stand in s.
 func (f *Filter) choose(s *selection, in *frame, from, to int) []uint16 {
-	rows := s[:to-from]
-	for i := range rows {
-		rows[i] = uint16(from + i)
-	}
+	rows := s.all(from, to)
 	for i := range f.predicates {
 		if len(rows) == 0 {
 			break
 		}
 		rows = f.predicates[i].narrow(in, rows)
+	}
+	return rows
+}
+
+// narrow goes on with rows, by the predicates that need what fits says.
+func (f *Filter) narrow(in *frame, rows []uint16, fits func(knowledge) bool) []uint16 {
+	for i := range f.predicates {
+		if fits(f.predicates[i].needs) {
+			rows = f.predicates[i].narrow(in, rows)
+		}
+	}
+	return rows
+}
+
+// needs is the most that any predicate needs.
+func (f *Filter) needs() knowledge {
+	most := opened
+	for i := range f.predicates {
+		most = max(most, f.predicates[i].needs)
+	}
+	return most
+}
+
+// all is the rows from one up to another.
+func (s *selection) all(from, to int) []uint16 {
+	rows := s[:to-from]
+	for i := range rows {
+		rows[i] = uint16(from + i)
 	}
 	return rows
 }
@@ -80,8 +122,8 @@ func keep(rows []uint16, fits func(row uint16) bool) []uint16 {
 
 // terms fits where the bit of a row's term is set. Columns of terms are one
 // octet wide.
-func terms[T ~uint8](column func(*history.Block) *[history.Rows]T, bits uint32) predicate {
-	return predicate{costTerm, func(f *frame, rows []uint16) []uint16 {
+func terms[T ~uint8](needs knowledge, column func(*history.Block) *[history.Rows]T, bits uint32) predicate {
+	return predicate{costTerm, needs, func(f *frame, rows []uint16) []uint16 {
 		values, n := column(f.block), 0
 		for _, row := range rows {
 			rows[n] = row

@@ -20,7 +20,7 @@ const published = "published_at"
 // moments can be sorted by, beside the quantities.
 var moments = []quantity{
 	{name: "start_at", value: func(f *frame, i int) (int64, bool) { return f.block.StartAt[i], true }},
-	{name: "end_at", value: func(f *frame, i int) (int64, bool) { return f.block.EndAt[i], true }},
+	{name: "end_at", needs: accounted, value: func(f *frame, i int) (int64, bool) { return f.block.EndAt[i], true }},
 }
 
 // Orders lists what can be sorted by, without the minus of descending.

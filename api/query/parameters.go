@@ -122,32 +122,32 @@ var parameters = slices.Concat(
 	[]Parameter{
 		publishedParameter("since", "Published at or after: RFC 3339, or back from now as -15m", func(f *Filter, at int64) { f.Since, f.HasSince = at, true }),
 		publishedParameter("until", "Published before: RFC 3339, or back from now as -15m", func(f *Filter, at int64) { f.Until, f.HasUntil = at, true }),
-		timeParameter("started_since", "First segment at or after", startAt, false),
-		timeParameter("started_until", "First segment before", startAt, true),
-		timeParameter("ended_since", "Last segment at or after", endAt, false),
-		timeParameter("ended_until", "Last segment before", endAt, true),
+		timeParameter("started_since", "First segment at or after", opened, startAt, false),
+		timeParameter("started_until", "First segment before", opened, startAt, true),
+		timeParameter("ended_since", "Last segment at or after", accounted, endAt, false),
+		timeParameter("ended_until", "Last segment before", accounted, endAt, true),
 		addressParameter("client", "Address or CIDR prefix of the client", clientSide),
 		addressParameter("server", "Address or CIDR prefix of the server", serverSide),
 		addressParameter("address", "Address or CIDR prefix of either side", bothSides),
 		portParameter("client_port", "Port, or range as 8000-8099, of the client", clientSide),
 		portParameter("server_port", "Port, or range as 8000-8099, of the server", serverSide),
 		portParameter("port", "Port, or range as 8000-8099, of either side", bothSides),
-		termParameter("close_kind", "How the connection ended", names(flowtable.CloseKinds, flowtable.CloseKind.String),
+		termParameter("close_kind", "How the connection ended", closed, names(flowtable.CloseKinds, flowtable.CloseKind.String),
 			func(b *history.Block) *[history.Rows]flowtable.CloseKind { return &b.CloseKind }),
-		termParameter("close_initiator", "Who closed: the sender of FIN1, without a FIN of the RST", parties,
+		termParameter("close_initiator", "Who closed: the sender of FIN1, without a FIN of the RST", closed, parties,
 			func(b *history.Block) *[history.Rows]flowtable.Party { return &b.Initiator }),
-		recordsAlone(termParameter("end_reason", "Why the record was written", names(int(flowtable.EndNone), flowtable.EndReason.String),
+		recordsAlone(termParameter("end_reason", "Why the record was written", opened, names(int(flowtable.EndNone), flowtable.EndReason.String),
 			func(b *history.Block) *[history.Rows]flowtable.EndReason { return &b.EndReason })),
-		termParameter("evidence", "How much of the connection was seen", names(int(flowtable.Lossy)+1, flowtable.Evidence.String),
+		termParameter("evidence", "How much of the connection was seen", accounted, names(int(flowtable.Lossy)+1, flowtable.Evidence.String),
 			func(b *history.Block) *[history.Rows]flowtable.Evidence { return &b.Evidence }),
-		termParameter("accounting", "Where packets and octets come from", names(int(flowtable.AccountingSequence)+1, flowtable.Accounting.String),
+		termParameter("accounting", "Where packets and octets come from", opened, names(int(flowtable.AccountingSequence)+1, flowtable.Accounting.String),
 			func(b *history.Block) *[history.Rows]flowtable.Accounting { return &b.Accounting }),
-		termParameter("oriented_by", "How the client was told from the server", names(int(flowtable.ByFirst)+1, flowtable.OrientedBy.String),
+		termParameter("oriented_by", "How the client was told from the server", opened, names(int(flowtable.ByFirst)+1, flowtable.OrientedBy.String),
 			func(b *history.Block) *[history.Rows]flowtable.OrientedBy { return &b.OrientedBy }),
-		termParameter("rst_by", "Who sent the first RST", parties,
+		termParameter("rst_by", "Who sent the first RST", closed, parties,
 			func(b *history.Block) *[history.Rows]flowtable.Party { return &b.RSTBy }),
-		termParameter("client_state", "RFC 9293 state of the client", states, clientState),
-		termParameter("server_state", "RFC 9293 state of the server", states, serverState),
+		termParameter("client_state", "RFC 9293 state of the client", closed, states, clientState),
+		termParameter("server_state", "RFC 9293 state of the server", closed, states, serverState),
 		stateParameter(),
 		completeParameter(),
 		interfaceParameter(),
@@ -190,10 +190,10 @@ func publishedParameter(name, doc string, set func(*Filter, int64)) Parameter {
 	}}
 }
 
-func timeParameter(name, doc string, column func(*history.Block) *[history.Rows]int64, before bool) Parameter {
+func timeParameter(name, doc string, needs knowledge, column func(*history.Block) *[history.Rows]int64, before bool) Parameter {
 	return Parameter{Name: name, Doc: doc + ": RFC 3339, or back from now as -15m", Example: "-15m", Scopes: Records | Followed, read: func(b *building, values []string) error {
 		wall, err := parseTime(values[0], b.now)
-		b.filter.add(predicate{costNumber, func(f *frame, rows []uint16) []uint16 {
+		b.filter.add(predicate{costNumber, needs, func(f *frame, rows []uint16) []uint16 {
 			at, times := f.names.At(wall), column(f.block)
 			return keep(rows, func(row uint16) bool { return times[row] < at == before })
 		}})
@@ -211,7 +211,7 @@ func addressParameter(name, doc string, of sides) Parameter {
 			}
 			list = append(list, newPrefix(p))
 		}
-		b.filter.add(predicate{costAddress, func(f *frame, rows []uint16) []uint16 {
+		b.filter.add(predicate{costAddress, opened, func(f *frame, rows []uint16) []uint16 {
 			return keep(rows, func(row uint16) bool {
 				return of&clientSide != 0 && list.contain(&f.block.Client.Address[row]) ||
 					of&serverSide != 0 && list.contain(&f.block.Server.Address[row])
@@ -227,7 +227,7 @@ func portParameter(name, doc string, of sides) Parameter {
 		if err != nil {
 			return &valueError{fault, err}
 		}
-		b.filter.add(predicate{costPort, func(f *frame, rows []uint16) []uint16 {
+		b.filter.add(predicate{costPort, opened, func(f *frame, rows []uint16) []uint16 {
 			return keep(rows, func(row uint16) bool {
 				return of&clientSide != 0 && set.has(f.block.Client.Port[row]) || of&serverSide != 0 && set.has(f.block.Server.Port[row])
 			})
@@ -236,9 +236,11 @@ func portParameter(name, doc string, of sides) Parameter {
 	}}
 }
 
-func termParameter[T ~uint8](name, doc string, choice []string, column func(*history.Block) *[history.Rows]T) Parameter {
+func termParameter[T ~uint8](name, doc string, needs knowledge, choice []string, column func(*history.Block) *[history.Rows]T) Parameter {
 	return Parameter{Name: name, Doc: doc, Several: true, Terms: choice, Scopes: Records | Followed, read: func(b *building, values []string) error {
-		b.filter.add(terms(column, set(values, choice)))
+		bits := set(values, choice)
+		b.filter.closing = b.filter.closing || finStates(choice, bits)
+		b.filter.add(terms(needs, column, bits))
 		return nil
 	}}
 }
@@ -252,10 +254,17 @@ func set(values, choice []string) uint32 {
 	return bits
 }
 
+// finStates tells whether the chosen states are all of connections with a FIN.
+func finStates(choice []string, bits uint32) bool {
+	const others = 1<<flowtable.StateClosed | 1<<flowtable.StateSYNSent | 1<<flowtable.StateSYNReceived | 1<<flowtable.StateEstablished
+	return len(choice) == flowtable.States && bits&others == 0
+}
+
 func stateParameter() Parameter {
 	return Parameter{Name: "state", Doc: "RFC 9293 state of either side", Several: true, Terms: states, Scopes: Records | Followed, read: func(b *building, values []string) error {
 		bits := set(values, states)
-		b.filter.add(predicate{costPort, func(f *frame, rows []uint16) []uint16 {
+		b.filter.closing = b.filter.closing || finStates(states, bits)
+		b.filter.add(predicate{costPort, closed, func(f *frame, rows []uint16) []uint16 {
 			return keep(rows, func(row uint16) bool {
 				return bits>>f.block.Client.State[row]&1 != 0 || bits>>f.block.Server.State[row]&1 != 0
 			})
@@ -267,7 +276,7 @@ func stateParameter() Parameter {
 func completeParameter() Parameter {
 	return Parameter{Name: "close_complete", Doc: "Both FINs were acknowledged, or a RST ended it", Terms: []string{"true", "false"}, Scopes: Records | Followed, read: func(b *building, values []string) error {
 		want := values[0] == "true"
-		b.filter.add(predicate{costTerm, func(f *frame, rows []uint16) []uint16 {
+		b.filter.add(predicate{costTerm, closed, func(f *frame, rows []uint16) []uint16 {
 			return keep(rows, func(row uint16) bool { return f.block.Complete[row] == want })
 		}})
 		return nil
@@ -276,7 +285,7 @@ func completeParameter() Parameter {
 
 func interfaceParameter() Parameter {
 	return Parameter{Name: "interface", Doc: "Name of the interface", Several: true, Example: "eth1", Scopes: Records | Followed, read: func(b *building, values []string) error {
-		b.filter.add(predicate{costText, func(f *frame, rows []uint16) []uint16 {
+		b.filter.add(predicate{costText, opened, func(f *frame, rows []uint16) []uint16 {
 			var number uint32
 			known, fits := false, false // of the last number: there are few
 			return keep(rows, func(row uint16) bool {
@@ -296,7 +305,7 @@ func vlanParameter() Parameter {
 		if err != nil {
 			return &valueError{fault, err}
 		}
-		b.filter.add(predicate{costPort, func(f *frame, rows []uint16) []uint16 {
+		b.filter.add(predicate{costPort, opened, func(f *frame, rows []uint16) []uint16 {
 			return keep(rows, func(row uint16) bool { return set.has(f.block.VLAN[row]) })
 		}})
 		return nil
@@ -324,7 +333,8 @@ func boundParameter(prefix, doc string, q *quantity, most bool) Parameter {
 	}
 	return Parameter{Name: prefix + q.name, Doc: doc + q.doc, Example: example, Scopes: scopes, read: func(b *building, values []string) error {
 		bound, err := parse(values[0])
-		b.filter.add(predicate{costNumber, func(f *frame, rows []uint16) []uint16 {
+		b.filter.closing = b.filter.closing || q.fin
+		b.filter.add(predicate{costNumber, q.needs, func(f *frame, rows []uint16) []uint16 {
 			return keep(rows, func(row uint16) bool {
 				v, known := q.value(f, int(row))
 				return known && (v == bound || v < bound == most)

@@ -23,6 +23,8 @@ type quantity struct {
 	doc   string
 	unit  Unit
 	live  bool // of connections that are followed alone
+	needs knowledge
+	fin   bool // known only of connections with a FIN
 	value func(f *frame, i int) (int64, bool)
 }
 
@@ -32,7 +34,7 @@ var quantities = []quantity{
 	phaseQuantity(flowtable.CloseWait, "ACK1 to FIN2"),
 	phaseQuantity(flowtable.LastACK, "FIN2 to ACK2"),
 	phaseQuantity(flowtable.Teardown, "FIN1 to ACK2, or to a RST after FIN1"),
-	{name: "duration", doc: "first to last segment", unit: InNanoseconds, value: func(f *frame, i int) (int64, bool) {
+	{name: "duration", doc: "first to last segment", unit: InNanoseconds, needs: accounted, value: func(f *frame, i int) (int64, bool) {
 		return f.block.EndAt[i] - f.block.StartAt[i], true
 	}},
 	betweenQuantity("server_handshake", "SYN to SYN-ACK", flowtable.SYNAt, flowtable.SYNACKAt),
@@ -44,7 +46,7 @@ var quantities = []quantity{
 	{name: "age", doc: "time since the first segment", unit: InNanoseconds, live: true, value: func(f *frame, i int) (int64, bool) {
 		return max(f.now-f.block.StartAt[i], 0), true
 	}},
-	{name: "idle", doc: "time since the last segment", unit: InNanoseconds, live: true, value: func(f *frame, i int) (int64, bool) {
+	{name: "idle", doc: "time since the last segment", unit: InNanoseconds, live: true, needs: accounted, value: func(f *frame, i int) (int64, bool) {
 		return max(f.now-f.block.EndAt[i], 0), true
 	}},
 	sumQuantity("bytes", "IP octets of both sides", InOctets, true, octetsOf, bothSides),
@@ -54,7 +56,7 @@ var quantities = []quantity{
 	sumQuantity("payload", "octets of payload of both sides", InOctets, false, payloadOf, bothSides),
 	sumQuantity("client_payload", "octets of payload of the client", InOctets, false, payloadOf, clientSide),
 	sumQuantity("server_payload", "octets of payload of the server", InOctets, false, payloadOf, serverSide),
-	{name: "half_close_payload", doc: "octets of payload after FIN1, of the other side", unit: InOctets, value: func(f *frame, i int) (int64, bool) {
+	{name: "half_close_payload", doc: "octets of payload after FIN1, of the other side", unit: InOctets, needs: accounted, fin: true, value: func(f *frame, i int) (int64, bool) {
 		return int64(f.block.HalfClosePayload[i]), f.block.SawMoment(i, flowtable.FIN1At)
 	}},
 	{name: "retransmits", doc: "repeats of SYN, SYN-ACK and FIN", unit: InSegments, value: func(f *frame, i int) (int64, bool) {
@@ -89,7 +91,7 @@ func payloadOf(s *history.Side) *[history.Rows]uint64 { return &s.Payload }
 // sumQuantity adds up a column of the sides. counted is for what is known only
 // where the kernel counted.
 func sumQuantity(name, doc string, unit Unit, counted bool, column func(*history.Side) *[history.Rows]uint64, of sides) quantity {
-	return quantity{name: name, doc: doc, unit: unit, value: func(f *frame, i int) (int64, bool) {
+	return quantity{name: name, doc: doc, unit: unit, needs: accounted, value: func(f *frame, i int) (int64, bool) {
 		if counted && f.block.Accounting[i] != flowtable.AccountingCounted {
 			return 0, false
 		}
@@ -112,7 +114,7 @@ func betweenQuantity(name, doc string, from, to flowtable.Moment) quantity {
 
 // phaseQuantity is a phase; of a connection that is followed, so far.
 func phaseQuantity(p flowtable.Phase, doc string) quantity {
-	return quantity{name: p.String(), doc: doc, unit: InNanoseconds, value: func(f *frame, i int) (int64, bool) {
+	return quantity{name: p.String(), doc: doc, unit: InNanoseconds, needs: closed, fin: true, value: func(f *frame, i int) (int64, bool) {
 		if ns, ok := f.block.Phase(i, p); ok {
 			return ns, true
 		}

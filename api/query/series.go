@@ -138,11 +138,12 @@ func Series(ctx context.Context, h history.History, live history.Live, names *ap
 	defer t.durations.release()
 	before := h.Span()
 	var followed []uint64 // serials
-	if err := f.chooseLive(ctx, live, names, names.At(now), func(in *frame, rows []uint16, _ int) {
+	l := newLook(live, names, f, closed, names.At(now))
+	if err := l.walk(ctx, func(rows []uint16, _ int) {
 		for _, row := range rows {
-			followed = append(followed, in.block.Serial[row])
+			followed = append(followed, l.frame.block.Serial[row])
 		}
-		t.add(in, rows)
+		t.add(&l.frame, rows)
 	}); err != nil {
 		return nil, err
 	}

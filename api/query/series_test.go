@@ -17,13 +17,29 @@ type followed struct {
 	during  func()
 }
 
-func (l *followed) Connections(yield func(*flowtable.Record) bool) error {
+func (l *followed) Look(_ bool, yield func(flowtable.Place, *flowtable.Record) bool) {
 	for i := range l.records {
 		if i == len(l.records)/2 && l.during != nil {
 			l.during()
 		}
-		if !yield(&l.records[i]) {
+		r := l.records[i]
+		// What only the kernel knows is wrong until it is asked.
+		r.Client.Octets, r.Server.Packets, r.EndAt, r.Evidence = 1<<50, 1<<50, r.StartAt, flowtable.OneSided
+		if _, closing := r.Time(flowtable.FIN1At); closing && !r.Complete {
+			r.Client.State, r.Server.State, r.CloseKind = flowtable.StateClosing, flowtable.StateClosing, flowtable.Simultaneous
+		}
+		if !yield(flowtable.Place{Serial: r.Serial}, &r) {
 			break
+		}
+	}
+}
+
+func (l *followed) View(places []flowtable.Place, yield func(int, *flowtable.Record) bool) error {
+	for i, p := range places {
+		for k := range l.records {
+			if l.records[k].Serial == p.Serial && !yield(i, &l.records[k]) {
+				return nil
+			}
 		}
 	}
 	return nil

@@ -109,7 +109,7 @@ func (g *Grouping) first(values []int64, descending bool, limit int) []uint32 {
 // final leaves the records that ended a connection: not slices of one that went
 // on.
 func final(f *frame, rows []uint16) []uint16 {
-	return terms(endReason, ^uint32(1<<flowtable.EndActiveTimeout)).narrow(f, rows)
+	return terms(opened, endReason, ^uint32(1<<flowtable.EndActiveTimeout)).narrow(f, rows)
 }
 
 func endReason(b *history.Block) *[history.Rows]flowtable.EndReason { return &b.EndReason }

@@ -26,10 +26,20 @@ type table struct {
 	err     error
 }
 
-func (l *table) Connections(yield func(*flowtable.Record) bool) error {
+func (l *table) Look(_ bool, yield func(flowtable.Place, *flowtable.Record) bool) {
 	for i := range l.records {
-		if !yield(&l.records[i]) {
+		if !yield(flowtable.Place{Serial: l.records[i].Serial}, &l.records[i]) {
 			break
+		}
+	}
+}
+
+func (l *table) View(places []flowtable.Place, yield func(int, *flowtable.Record) bool) error {
+	for i, p := range places {
+		for k := range l.records {
+			if l.records[k].Serial == p.Serial {
+				yield(i, &l.records[k])
+			}
 		}
 	}
 	return l.err
@@ -183,11 +193,12 @@ func TestNewNeedsItsParts(t *testing.T) {
 
 type slow struct{ asked, answer chan struct{} }
 
-func (l *slow) Connections(func(*flowtable.Record) bool) error {
+func (l *slow) Look(bool, func(flowtable.Place, *flowtable.Record) bool) {
 	close(l.asked)
 	<-l.answer
-	return nil
 }
+
+func (l *slow) View([]flowtable.Place, func(int, *flowtable.Record) bool) error { return nil }
 
 func TestServeFinishesWhatItBegan(t *testing.T) {
 	live := &slow{make(chan struct{}), make(chan struct{})}

@@ -133,7 +133,7 @@ func (a *appliance) build() (err error) {
 			Accounts:    a.accounts(),
 			Accounting:  a.accounting(),
 			Records:     outlet{ring, &a.lastUntil},
-			FirstSerial: uint64(i) << 48,
+			FirstSerial: firstSerial(i),
 		}, hasher)
 		if err != nil {
 			return fmt.Errorf("--max-flows: %w", err)
@@ -325,16 +325,39 @@ func (a *appliance) close() error {
 	return err
 }
 
-// Connections implements api.Live over all tables.
-func (a *appliance) Connections(yield func(*flowtable.Record) bool) error {
+// Look implements history.Live over all tables.
+func (a *appliance) Look(closing bool, yield func(flowtable.Place, *flowtable.Record) bool) {
 	more := true
 	for _, t := range a.tables {
-		if err := t.Connections(func(r *flowtable.Record) bool { more = yield(r); return more }); err != nil || !more {
+		if t.Look(closing, func(p flowtable.Place, r *flowtable.Record) bool { more = yield(p, r); return more }); !more {
+			return
+		}
+	}
+}
+
+// View implements history.Live over all tables, whose connections have serial
+// numbers of their own.
+func (a *appliance) View(places []flowtable.Place, yield func(i int, r *flowtable.Record) bool) error {
+	more := true
+	for i, t := range a.tables {
+		var of []flowtable.Place
+		var numbers []int
+		for n, p := range places {
+			if tableOf(p.Serial) == i {
+				of, numbers = append(of, p), append(numbers, n)
+			}
+		}
+		if err := t.View(of, func(n int, r *flowtable.Record) bool { more = yield(numbers[n], r); return more }); err != nil || !more {
 			return err
 		}
 	}
 	return nil
 }
+
+// firstSerial is that of the connections of a table; tableOf, the table of a
+// serial number.
+func firstSerial(table int) uint64 { return uint64(table) << 48 }
+func tableOf(serial uint64) int    { return int(serial >> 48) }
 
 // health says why the appliance does not measure, nil where it does.
 func (a *appliance) health() error {
