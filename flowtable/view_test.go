@@ -143,20 +143,22 @@ func TestViewChangesNothing(t *testing.T) {
 // TestLookAsksNobody: Look sees every connection, or those with a FIN alone,
 // without the kernel, and View adds its part to those that are still there.
 func TestLookAsksNobody(t *testing.T) {
-	b := newLiveBench(t, LiveTimeouts())
+	k := newKernel(200)
+	b := newBench(t, Config{MaxFlows: 200, Timeouts: LiveTimeouts(), Accounts: k})
 	half := after(opened, step{20, c, fFA, 11, 21, 0}, step{21, s, fA, 21, 12, 0})
 	for port := range uint16(100) {
 		steps := opened
 		if port%4 == 0 {
 			steps = half
 		}
+		v := between(1000+port, 443)
 		for _, st := range steps {
-			if g := between(1000+port, 443).segment(st); b.see(g) {
+			if g := v.segment(st); k.see(g) {
 				b.feed(g)
 			}
 		}
 	}
-	b.deaf = true
+	k.deaf = true
 	look := func(closing bool) (places []Place) {
 		b.Look(closing, func(p Place, r *Record) bool {
 			if _, fin := r.Time(FIN1At); fin != (r.Client.Port%4 == 0) || r.EndReason != EndNone || p.Serial != r.Serial {
@@ -179,7 +181,7 @@ func TestLookAsksNobody(t *testing.T) {
 	if err := b.View(all, func(int, *Record) bool { return true }); err == nil {
 		t.Error("a view without counters is no error")
 	}
-	b.deaf = false
+	k.deaf = false
 	want := make(map[uint64]Record)
 	if err := b.Connections(func(r *Record) bool { want[r.Serial] = *r; return true }); err != nil {
 		t.Fatal(err)

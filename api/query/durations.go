@@ -1,8 +1,6 @@
 package query
 
 import (
-	"sync"
-
 	"github.com/finwait/finwait/api"
 	"github.com/finwait/finwait/flowtable"
 )
@@ -32,17 +30,32 @@ const (
 	maxChunk = 1024
 )
 
-// spare keeps the memory of durations from one question to the next: tens of
-// MB, which a new question would have to clear and fault in again.
-var spare = sync.Pool{New: func() any { return new(durations) }}
+// spare keeps the memory of one question for the next: tens of MB, which that
+// would have to clear and fault in again. Questions beside each other have
+// their own.
+var spare = make(chan *durations, 1)
 
-func newDurations() *durations {
-	d := spare.Get().(*durations)
+// newDurations has room for the phases of so many connections.
+func newDurations(connections uint64) *durations {
+	var d *durations
+	select {
+	case d = <-spare:
+	default:
+		d = new(durations)
+	}
+	if need := int(connections)*flowtable.Phases + 1<<10; cap(d.arena) < need {
+		d.arena = make([]int64, 0, need+need/4)
+	}
 	d.arena, d.cells = append(d.arena[:0], 0), d.cells[:0]
 	return d
 }
 
-func (d *durations) release() { spare.Put(d) }
+func (d *durations) release() {
+	select {
+	case spare <- d:
+	default:
+	}
+}
 
 // add takes the phases of rows, which are of the groups, of which there are n.
 func (d *durations) add(f *frame, rows []uint16, groups []uint32, n int) {

@@ -134,9 +134,14 @@ func (f *frame) closeAt(i int) int64 {
 func Series(ctx context.Context, h history.History, live history.Live, names *api.Names, f *Filter, w Window, now int64) (*api.Series, error) {
 	n := int(w.points())
 	t := &tally{window: w, origin: w.first(), opens: make([]int64, n), closes: make([]int64, n),
-		kinds: make([][flowtable.CloseKinds]uint64, n), durations: newDurations()}
-	defer t.durations.release()
+		kinds: make([][flowtable.CloseKinds]uint64, n)}
 	before := h.Span()
+	first, err := h.Seek(ctx, w.Since) // what ended in the window or was open in it was published since
+	if err != nil {
+		return nil, err
+	}
+	t.durations = newDurations(before.End - min(first, before.End))
+	defer t.durations.release()
 	var followed []uint64 // serials
 	l := newLook(live, names, f, closed, names.At(now))
 	if err := l.walk(ctx, func(rows []uint16, _ int) {
@@ -148,7 +153,7 @@ func Series(ctx context.Context, h history.History, live history.Live, names *ap
 		return nil, err
 	}
 	span := h.Span()
-	if err := t.addRecords(ctx, h, f, span, before.End, followed); err != nil {
+	if err := t.addRecords(ctx, h, f, history.Range{First: first, End: span.End}, before.End, followed); err != nil {
 		return nil, err
 	}
 	return t.answer(span), nil
@@ -156,14 +161,9 @@ func Series(ctx context.Context, h history.History, live history.Live, names *ap
 
 // addRecords takes what is on record. Connections that were followed a moment
 // ago and have come on record since a position are there already.
-func (t *tally) addRecords(ctx context.Context, h history.History, f *Filter, span history.Span, fresh uint64, followed []uint64) error {
-	// What ended in the window or was open in it was published since it began.
-	first, err := h.Seek(ctx, t.window.Since)
-	if err != nil {
-		return err
-	}
+func (t *tally) addRecords(ctx context.Context, h history.History, f *Filter, r history.Range, fresh uint64, followed []uint64) error {
 	both := make(map[uint64]bool) // of what is fresh on record: whether it was followed
-	if _, err := h.Scan(ctx, history.Range{First: min(fresh, span.End), End: span.End}, func(run history.Run) bool {
+	if _, err := h.Scan(ctx, history.Range{First: min(fresh, r.End), End: r.End}, func(run history.Run) bool {
 		for i := run.From; i < run.To; i++ {
 			both[run.Block.Serial[i]] = false
 		}
@@ -179,7 +179,7 @@ func (t *tally) addRecords(ctx context.Context, h history.History, f *Filter, sp
 		}
 	}
 	var s selection
-	_, err = h.Scan(ctx, history.Range{First: first, End: span.End}, func(run history.Run) bool {
+	_, err := h.Scan(ctx, r, func(run history.Run) bool {
 		in := frame{block: run.Block, names: run.Names}
 		rows := final(&in, f.choose(&s, &in, run.From, run.To))
 		if run.Position+uint64(run.To) > fresh {

@@ -32,8 +32,6 @@ func Teardown(ctx context.Context, h history.History, f *Filter, g *Grouping, or
 	if by < 0 {
 		return nil, oneOf(GroupOrders())
 	}
-	d := newDurations()
-	defer d.release()
 	var (
 		span   = h.Span()
 		s      selection
@@ -44,6 +42,8 @@ func Teardown(ctx context.Context, h history.History, f *Filter, g *Grouping, or
 	if err != nil {
 		return nil, err
 	}
+	d := newDurations(r.End - r.First)
+	defer d.release()
 	_, err = h.Scan(ctx, r, func(run history.Run) bool {
 		in := frame{block: run.Block, names: run.Names}
 		rows := final(&in, f.choose(&s, &in, run.From, run.To))

@@ -48,6 +48,7 @@ type applianceConfig struct {
 	listener net.Listener
 	records  io.Writer         // takes every record as NDJSON; nil for nothing that does
 	sinks    []export.Branch   // take every record besides
+	apart    bool              // the rest of the process keeps off the workers' CPUs, where there are others
 	patience time.Duration     // how long the end waits for sinks to take the last records
 	report   func(line string) // what the operator should know, when it happens
 }
@@ -76,6 +77,7 @@ type appliance struct {
 	failed    context.Context // done when a part has stopped by itself
 	once      sync.Once
 	stopErr   error
+	rejoin    func() error // gives back what apart took
 }
 
 // startAppliance opens the tap in the calling thread's network namespace and
@@ -193,6 +195,12 @@ func cpuOf(i int) int {
 }
 
 func (a *appliance) start(ctx context.Context) {
+	if a.config.apart {
+		var err error
+		if a.rejoin, err = keepOff(a.cpus()); err != nil {
+			a.config.report(fmt.Sprintf("warning: queries may take time from the workers: %v", err))
+		}
+	}
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	a.stopWork = stopWork
 	a.capture, a.failed = errgroup.WithContext(work)
@@ -315,6 +323,9 @@ func (a *appliance) close() error {
 		a.stopServe()
 		err = a.service.Wait()
 	}
+	if a.rejoin != nil {
+		err = errors.Join(err, a.rejoin())
+	}
 	err = errors.Join(err, a.tap.Close())
 	for _, t := range a.tables {
 		err = errors.Join(err, t.Close())
@@ -375,15 +386,20 @@ func (a *appliance) facts() []string {
 	for _, t := range a.tables {
 		memory += t.Memory()
 	}
+	return []string{
+		fmt.Sprintf("flow tables: %d for %d connections, %d MiB reserved, on CPUs %v of %d", len(a.tables), a.capacity(), memory>>20, a.cpus(), runtime.NumCPU()),
+		fmt.Sprintf("recent records: %d, %d MiB reserved", a.recent.Cap(), a.recent.Memory()>>20),
+		fmt.Sprintf("API: http://%s/v1/status (process %d)", a.config.listener.Addr(), os.Getpid()),
+	}
+}
+
+// cpus are those that workers are pinned to.
+func (a *appliance) cpus() []int {
 	cpus := make([]int, 0, len(a.tables))
 	for _, w := range a.team.Workers() {
 		cpus = append(cpus, w.CPU())
 	}
-	return []string{
-		fmt.Sprintf("flow tables: %d for %d connections, %d MiB reserved, on CPUs %v of %d", len(a.tables), a.capacity(), memory>>20, cpus, runtime.NumCPU()),
-		fmt.Sprintf("recent records: %d, %d MiB reserved", a.recent.Cap(), a.recent.Memory()>>20),
-		fmt.Sprintf("API: http://%s/v1/status (process %d)", a.config.listener.Addr(), os.Getpid()),
-	}
+	return cpus
 }
 
 func (a *appliance) capacity() int {

@@ -41,6 +41,7 @@ beside other times of the same run: compare the ratios.`,
 		newBenchConnectionsCommand(),
 		newBenchLiveCommand(),
 		newBenchProgramCommand(),
+		newBenchQueriesCommand(),
 		newBenchReplayCommand(),
 		newBenchTableCommand(),
 	)

@@ -166,6 +166,7 @@ func run(ctx context.Context, o runOptions, stdout, stderr io.Writer) (err error
 		timeouts: o.timeouts,
 		polling:  o.polling,
 		listener: listener,
+		apart:    true,
 		patience: lastRecords,
 		report:   func(line string) { fmt.Fprintln(stderr, line) },
 	}

@@ -61,14 +61,20 @@ type churn struct {
 	sent      sums
 }
 
+// churnTimeouts are those under which connections come and go.
+var churnTimeouts = flowtable.Timeouts{Opening: idleTimeout, Established: idleTimeout, Closing: idleTimeout, Linger: linger}
+
 func newChurn(flows uint32) (*churn, error) {
-	c := &churn{traffic: newTraffic(flows)}
+	table, err := newTable(flows, churnTimeouts)
+	return churnIn(table, flows), err
+}
+
+func churnIn(table *table, flows uint32) *churn {
+	c := &churn{traffic: newTraffic(flows), table: table}
 	c.lag = 1 << (bits.Len32(flows/lags) - 1)
 	c.mask = min(c.lag, shuffled) - 1
 	c.betweenNS = int64(linger) / int64(2*c.lag)
-	var err error
-	c.table, err = newTable(flows, flowtable.Timeouts{Opening: idleTimeout, Established: idleTimeout, Closing: idleTimeout, Linger: linger})
-	return c, err
+	return c
 }
 
 // connection is the one that comes at a place in a stage: every stage has its

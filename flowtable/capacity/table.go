@@ -32,9 +32,20 @@ type table struct {
 }
 
 func newTable(flows uint32, timeouts flowtable.Timeouts) (*table, error) {
-	t := &table{hasher: segment.NewHasher(), records: &collector{}}
+	records := &collector{}
+	t, err := newTableFor(flows, timeouts, records)
+	if err != nil {
+		return nil, err
+	}
+	t.records = records
+	return t, nil
+}
+
+// newTableFor is a table whose records go elsewhere.
+func newTableFor(flows uint32, timeouts flowtable.Timeouts, records flowtable.Records) (*table, error) {
+	t := &table{hasher: segment.NewHasher()}
 	var err error
-	t.Table, err = flowtable.New(flowtable.Config{MaxFlows: flows, Timeouts: timeouts, Records: t.records}, t.hasher)
+	t.Table, err = flowtable.New(flowtable.Config{MaxFlows: flows, Timeouts: timeouts, Records: records}, t.hasher)
 	if err != nil {
 		return nil, fmt.Errorf("a table for %d flows: %w", flows, err)
 	}

@@ -1,0 +1,267 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/finwait/finwait/api"
+	"github.com/finwait/finwait/api/history"
+	"github.com/finwait/finwait/api/report"
+	"github.com/finwait/finwait/api/server"
+	"github.com/finwait/finwait/flowtable"
+	"github.com/finwait/finwait/flowtable/capacity"
+)
+
+type queriesOptions struct {
+	bench  benchOptions
+	recent string
+	flows  string
+	rounds int
+	turn   time.Duration
+	rate   int
+}
+
+// question is one that is asked while a worker is under load.
+type question struct {
+	name string
+	path string
+	live bool // of the connections that are followed
+}
+
+var questions = []question{
+	{"flows", "/v1/flows?server=198.18.0.0/25&close_kind=four_way&min_bytes=100&sort=-published_at", false},
+	{"flows-rare", "/v1/flows?client=10.0.1.0/30&limit=100", false},
+	{"flows-sorted", "/v1/flows?server=198.18.0.7&sort=-close_wait", false},
+	{"teardown", "/v1/teardown?group_by=server", false},
+	{"top", "/v1/top?by=close_wait&group_by=server,server_port", false},
+	{"series", "/v1/series?since=-1m&interval=1s&close_kind=four_way", false},
+	{"connections", "/v1/connections?state=CLOSE-WAIT&sort=-close_wait", true},
+}
+
+func newBenchQueriesCommand() *cobra.Command {
+	var o queriesOptions
+	cmd := &cobra.Command{
+		Use:   "queries",
+		Short: "Measure the API's answers beside a worker under load",
+		Long: `Queries asks the HTTP API over the loopback interface while a worker, pinned to
+a CPU of its own, follows connections as fast as it can, and gives how long the
+answers take and how much slower the worker is. Quiet turns and turns with
+questions take turns, round by round; the worker's loss is the median of the
+ratios within a round. Questions about records are asked of as many as --recent
+says, with whole connections as load; those about connections of as many as
+--flows says, all of them open, with data segments as load. Nothing else should
+run meanwhile.`,
+		Example: `  finwait bench queries
+  finwait bench queries --recent 1M --flows 1M --rate 50 --report queries`,
+		Args: noArguments,
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&o.recent, "recent", "1M", "records to ask about, with k or M for thousands or millions")
+	flags.StringVar(&o.flows, "flows", "1M", "connections to ask about")
+	flags.IntVar(&o.rounds, "rounds", 5, "rounds in which every question takes its turn")
+	flags.DurationVar(&o.turn, "turn", time.Second, "how long a turn is")
+	flags.IntVar(&o.rate, "rate", 20, "questions a second about records; about connections it is 50")
+	o.bench.addFlags(flags)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		recent, flows, err := o.validated()
+		if err != nil {
+			return err
+		}
+		return runBench(cmd, o.bench, "The API of finwait beside a worker under load", func(ctx context.Context, p *benchProgress) (*report.Report, error) {
+			var all queriesReport
+			err := errors.Join(o.measureRecords(ctx, p, recent, &all), o.measureConnections(ctx, p, flows, &all))
+			return &report.Report{Results: all, Notes: queriesNotes}, err
+		})
+	}
+	return cmd
+}
+
+func (o *queriesOptions) validated() (recent, flows uint64, err error) {
+	recent, err = parseCount(o.recent)
+	if err != nil || recent < 1 || recent > 1e9 {
+		return 0, 0, usageError{fmt.Errorf("--recent %q: a number such as 100k or 1M is needed", o.recent)}
+	}
+	if flows, err = parseCount(o.flows); err != nil || flows < capacity.MinFlows || flows > flowtable.MaxMaxFlows {
+		return 0, 0, usageError{fmt.Errorf("--flows %q: a number from %d to %s is needed", o.flows, capacity.MinFlows, countLabel(flowtable.MaxMaxFlows))}
+	}
+	switch {
+	case o.rounds < 1 || o.rounds > maxRepeats:
+		return 0, 0, usageError{fmt.Errorf("--rounds %d: choose 1 to %d", o.rounds, maxRepeats)}
+	case o.turn < 10*time.Millisecond || o.turn > time.Minute:
+		return 0, 0, usageError{fmt.Errorf("--turn %v: choose 10ms to 1m", o.turn)}
+	case o.rate < 1 || o.rate > 1000:
+		return 0, 0, usageError{fmt.Errorf("--rate %d: choose 1 to 1000", o.rate)}
+	}
+	return recent, flows, checkRecent(int(recent))
+}
+
+// measureRecords asks about records, which the load goes on to write.
+func (o *queriesOptions) measureRecords(ctx context.Context, p *benchProgress, recent uint64, to *queriesReport) (err error) {
+	names := api.NewNames(nil, nil)
+	kept, err := history.NewRecent(int(recent), names)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, kept.Free()) }()
+	// The load's own table is small: what is measured is the records.
+	w, err := startLoad(func(records flowtable.Records) (*capacity.Load, error) { return capacity.NewChurn(1<<17, records) }, kept)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.stop()) }()
+	p.Stage("filling the recent records", -1)
+	for kept.Len() < kept.Cap() {
+		if err := sleep(ctx, 10*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return o.ask(ctx, p, false, o.rate, w, kept, names, to)
+}
+
+// connectionsRate is how often is asked about connections, a second.
+const connectionsRate = 50
+
+func (o *queriesOptions) measureConnections(ctx context.Context, p *benchProgress, flows uint64, to *queriesReport) (err error) {
+	names := api.NewNames(nil, nil)
+	kept, err := history.NewRecent(1, names)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, kept.Free()) }()
+	p.Stage("opening connections", -1)
+	w, err := startLoad(func(flowtable.Records) (*capacity.Load, error) { return capacity.NewEstablished(uint32(flows)) }, kept)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.stop()) }()
+	return o.ask(ctx, p, true, connectionsRate, w, kept, names, to)
+}
+
+// ask takes turns of asking and of being quiet.
+func (o *queriesOptions) ask(ctx context.Context, p *benchProgress, live bool, rate int, w *busyWorker, kept history.History, names *api.Names, to *queriesReport) (err error) {
+	client, end, err := serveQuestions(w, kept, names)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, end()) }()
+	var of []question
+	for _, q := range questions {
+		if q.live == live {
+			of = append(of, q)
+		}
+	}
+	turns := make([]turns, len(of))
+	p.Stage("questions", int64(o.rounds*len(of)))
+	for range o.rounds {
+		for i, q := range of {
+			quiet, err := w.turn(ctx, o.turn, func(context.Context) error { return nil })
+			if err != nil {
+				return err
+			}
+			asked, err := w.turn(ctx, o.turn, func(ctx context.Context) error {
+				return turns[i].askAt(ctx, client, q.path, rate)
+			})
+			if err != nil {
+				return err
+			}
+			turns[i].quiet, turns[i].asked = append(turns[i].quiet, quiet), append(turns[i].asked, asked)
+			p.Add(1)
+		}
+	}
+	for i, q := range of {
+		*to = append(*to, turns[i].results(q.name, w.unit)...)
+	}
+	return nil
+}
+
+// serveQuestions serves the API on the loopback interface.
+func serveQuestions(w *busyWorker, kept history.History, names *api.Names) (get func(ctx context.Context, path string) error, end func() error, err error) {
+	s, err := server.New(server.Config{Version: version(), History: kept, Live: w, Names: names, Status: func() api.Status { return api.Status{} }})
+	if err != nil {
+		return nil, nil, err
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, nil, fmt.Errorf("a port for the questions: %w", err)
+	}
+	serving := &http.Server{Handler: s.Handler(), ReadHeaderTimeout: time.Second}
+	go func() { _ = serving.Serve(listener) }() // it ends by Close
+	get = func(ctx context.Context, path string) error {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+listener.Addr().String()+path, nil)
+		if err != nil {
+			return err
+		}
+		answer, err := http.DefaultClient.Do(request)
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(io.Discard, answer.Body)
+		if err := errors.Join(err, answer.Body.Close()); err != nil {
+			return err
+		}
+		if answer.StatusCode != http.StatusOK {
+			return fmt.Errorf("asking %s: %s", path, answer.Status)
+		}
+		return nil
+	}
+	return get, serving.Close, nil
+}
+
+// turns are what was measured of one question.
+type turns struct {
+	took         []float64 // ns of each answer
+	quiet, asked []float64 // what the worker did a second in each round
+}
+
+// askAt asks so often a second until ctx ends, or as fast as it is answered
+// where that is slower.
+func (t *turns) askAt(ctx context.Context, get func(context.Context, string) error, path string, rate int) error {
+	tick := time.NewTicker(time.Second / time.Duration(rate))
+	defer tick.Stop()
+	for {
+		began := time.Now()
+		// What was asked is answered, also where the turn ends meanwhile.
+		if err := get(context.WithoutCancel(ctx), path); err != nil {
+			return err
+		}
+		t.took = append(t.took, float64(time.Since(began)))
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// queriesReport collects results.
+type queriesReport []report.Result
+
+func (t *turns) results(name, unit string) []report.Result {
+	slices.Sort(t.took)
+	at := func(percent int) float64 { return t.took[(len(t.took)*percent+99)/100-1] }
+	loss := make([]float64, len(t.quiet))
+	for i := range loss {
+		loss[i] = 1 - t.asked[i]/t.quiet[i]
+	}
+	return []report.Result{
+		{Name: "Queries/question=" + name + "/answer", Runs: len(t.took), Metrics: []report.Metric{
+			{Value: at(50), Unit: "p50-ns"}, {Value: at(99), Unit: "p99-ns"}, {Value: at(100), Unit: "max-ns"}}},
+		{Name: "Queries/question=" + name + "/worker", Runs: len(t.quiet), Metrics: []report.Metric{
+			{Value: report.Median(t.quiet), Unit: "quiet-" + unit + "/s"}, {Value: report.Median(t.asked), Unit: "asked-" + unit + "/s"},
+			{Value: report.Median(loss), Unit: "loss"}}},
+	}
+}
+
+var queriesNotes = []string{
+	"answer is from the request to the last octet of the answer, over HTTP on the loopback interface, one question at a time.",
+	"loss is 1 - asked/quiet of the worker's speed, the median of what each round gave; single rounds of a machine that does other things are off by several per cent.",
+	"the worker makes its segments itself, as fast as it can: a worker that waits for traffic has time to spare.",
+}
