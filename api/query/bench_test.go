@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"net/url"
+	"syscall"
 	"testing"
 	"time"
 
@@ -111,6 +112,7 @@ func BenchmarkTeardown(b *testing.B) {
 			name = by[len(by)-1]
 		}
 		b.Run(name, func(b *testing.B) {
+			defer processorTime(b)()
 			for b.Loop() {
 				g, err := NewGrouping(by, Networks{24, 64})
 				if err != nil {
@@ -140,6 +142,20 @@ func BenchmarkTop(b *testing.B) {
 			}
 		})
 	}
+}
+
+// processorTime reports what the process took of the processors, beside the
+// time that passed.
+func processorTime(b *testing.B) (report func()) {
+	used := func() int64 {
+		var u syscall.Rusage
+		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+			b.Fatal(err)
+		}
+		return u.Utime.Nano() + u.Stime.Nano()
+	}
+	before := used()
+	return func() { b.ReportMetric(float64(used()-before)/float64(b.N), "cpu-ns/op") }
 }
 
 func BenchmarkWrite(b *testing.B) {

@@ -18,7 +18,7 @@ func Connections(ctx context.Context, live history.Live, names *api.Names, f *Fi
 		places []flowtable.Place // of those in first
 	)
 	l := newLook(live, names, f, max(o.by.needs, closed), names.At(now)) // states are counted
-	err := l.walk(ctx, func(rows []uint16, looked int) {
+	err := l.walk(ctx, func(rows []uint16, looked int) error {
 		answer.Followed += uint64(looked)
 		answer.Total += uint64(len(rows))
 		for _, row := range rows {
@@ -33,6 +33,7 @@ func Connections(ctx context.Context, live history.Live, names *api.Names, f *Fi
 				places[slot] = l.places[row]
 			}
 		}
+		return nil
 	})
 	if err != nil {
 		return nil, err

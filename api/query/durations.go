@@ -1,121 +1,185 @@
 package query
 
 import (
+	"fmt"
+	"math/bits"
+
 	"github.com/finwait/finwait/api"
+	"github.com/finwait/finwait/api/history"
 	"github.com/finwait/finwait/flowtable"
 )
 
 // durations collects how long the phases of connections took, by group. It
-// keeps every one, 8 octets each, and so is bounded by the history that feeds
-// it.
+// keeps all of them, 16 octets for each connection, and so is bounded by the
+// history that feeds it.
 //
-// Each phase of each group is a cell: a list of chunks in one arena, each as
-// large as all before it up to a bound. The first word of a chunk is its size
-// and where the next one is.
+// The connections of a group are a list of chunks in one arena, each as large
+// as all before it up to a bound. The first place of a chunk is its header.
 type durations struct {
-	arena []int64
-	cells []cell // flowtable.Phases for each group
+	arena []phaseCodes // memory of flowtable.Reserve
+	used  uint32
+	cells []cell // for each group
 }
 
-// cell is the values of one phase of one group. Places are in the arena; there
-// is nothing at 0.
+// phaseCodes are the phases of a connection.
+type phaseCodes [flowtable.Phases]code
+
+// code is a duration in 32 bits, in its order: exact below 2^27 ns (134 ms), of
+// longer ones the first 27 bits, which is less than 2 parts in 10^8 too short.
+type code uint32
+
+// unknownCode is that of a phase that is not known.
+const unknownCode code = 1<<32 - 1
+
+// codeBits is how many bits of a duration are kept behind the first.
+const codeBits = 26
+
+func encode(ns int64) code {
+	shift := bits.Len64(uint64(ns)|1<<codeBits) - 1 - codeBits
+	return code(shift<<codeBits + int(ns>>shift))
+}
+
+func (c code) ns() int64 {
+	shift := max(int(c>>codeBits)-1, 0)
+	return int64(c)<<shift - int64(shift)<<codeBits<<shift
+}
+
+// cell is the connections of one group. Places are in the arena; there is
+// nothing at 0.
 type cell struct {
 	first, last uint32 // chunks
-	next, end   uint32 // of the last: where the next value goes, and where it is full
-	count       uint32
+	next, end   uint32 // of the last: where the next connection goes, and where it is full
+	count       uint32 // in the chunks before the last
 }
 
+// Chunks end up at maxChunk places: no power of two, for then the places that
+// many groups write to next would fall on the same few lines of the nearest
+// cache.
 const (
 	minChunk = 4
-	maxChunk = 1024
+	maxChunk = 1000
 )
 
-// spare keeps the memory of one question for the next: tens of MB, which that
-// would have to clear and fault in again. Questions beside each other have
-// their own.
+// The header of a chunk has its size and where the next one is.
+const (
+	headerSize = iota
+	headerNext
+)
+
+// spare keeps the memory of one question for the next, which would have to
+// fault it in again. Questions beside each other have their own.
 var spare = make(chan *durations, 1)
 
-// newDurations has room for the phases of so many connections.
-func newDurations(connections uint64) *durations {
-	var d *durations
+// newDurations has room for so many connections, or a few more.
+func newDurations(connections uint64) (*durations, error) {
+	d := new(durations)
 	select {
 	case d = <-spare:
 	default:
-		d = new(durations)
 	}
-	if need := int(connections)*flowtable.Phases + 1<<10; cap(d.arena) < need {
-		d.arena = make([]int64, 0, need+need/4)
-	}
-	d.arena, d.cells = append(d.arena[:0], 0), d.cells[:0]
-	return d
+	d.used, d.cells = 1, d.cells[:0]
+	// A group of one connection takes a chunk of four places.
+	return d, d.enlarge(minChunk*connections + 1<<10)
 }
 
+// enlarge makes the arena have at least so many places.
+func (d *durations) enlarge(places uint64) error {
+	if uint64(len(d.arena)) >= places {
+		return nil
+	}
+	larger, err := flowtable.Reserve[phaseCodes](places)
+	if err != nil {
+		return fmt.Errorf("the phases of connections: %w", err)
+	}
+	copy(larger, d.arena[:min(int(d.used), len(d.arena))])
+	err = d.free()
+	d.arena = larger
+	return err
+}
+
+// release ends a question.
 func (d *durations) release() {
 	select {
 	case spare <- d:
 	default:
+		_ = d.free() // unmapping what was mapped does not fail
 	}
+}
+
+func (d *durations) free() error {
+	arena := d.arena
+	d.arena = nil
+	return flowtable.Release(arena)
 }
 
 // add takes the phases of rows, which are of the groups, of which there are n.
-func (d *durations) add(f *frame, rows []uint16, groups []uint32, n int) {
-	if missing := n*flowtable.Phases - len(d.cells); missing > 0 {
+func (d *durations) add(f *frame, rows []uint16, groups []uint32, n int) error {
+	if missing := n - len(d.cells); missing > 0 {
 		d.cells = append(d.cells, make([]cell, missing)...)
 	}
-	b := f.block
-	for p := range flowtable.Phase(flowtable.Phases) {
-		from, to := p.Moments(flowtable.FourWay)
-		_, reset := p.Moments(flowtable.Reset)
-		both, starts, ends := uint8(1<<from|1<<to), &b.At[from], &b.At[to]
-		for k, row := range rows {
-			var ns int64
-			switch {
-			case reset != to && b.CloseKind[row] == flowtable.Reset:
-				known := false
-				if ns, known = b.Between(int(row), from, reset); !known {
-					continue
-				}
-			case b.Seen[row]&both != both:
-				continue
-			default:
-				if ns = ends[row] - starts[row]; ns < 0 {
-					continue
-				}
+	for k, row := range rows {
+		c := &d.cells[groups[k]]
+		if c.next == c.end {
+			if err := d.grow(c); err != nil {
+				return err
 			}
-			c := &d.cells[groups[k]*flowtable.Phases+uint32(p)]
-			if c.next == c.end {
-				d.grow(c)
-			}
-			d.arena[c.next] = ns
-			c.next++
 		}
+		d.arena[c.next].read(f.block, int(row))
+		c.next++
+	}
+	return nil
+}
+
+// read is what Block.Phase says of row i, without asking four times: this is
+// most of what a question about all records costs.
+func (c *phaseCodes) read(b *history.Block, i int) {
+	const (
+		fin1, ack1 = 1 << flowtable.FIN1At, 1 << flowtable.ACK1At
+		fin2, ack2 = 1 << flowtable.FIN2At, 1 << flowtable.ACK2At
+		rst        = 1 << flowtable.RSTAt
+	)
+	seen := b.Seen[i]
+	fin1At, ack1At, fin2At, ack2At := b.At[flowtable.FIN1At][i], b.At[flowtable.ACK1At][i], b.At[flowtable.FIN2At][i], b.At[flowtable.ACK2At][i]
+	c[flowtable.FINWait1] = codeOf(seen&(fin1|ack1) == fin1|ack1, ack1At-fin1At)
+	c[flowtable.CloseWait] = codeOf(seen&(ack1|fin2) == ack1|fin2, fin2At-ack1At)
+	c[flowtable.LastACK] = codeOf(seen&(fin2|ack2) == fin2|ack2, ack2At-fin2At)
+	if b.CloseKind[i] == flowtable.Reset {
+		c[flowtable.Teardown] = codeOf(seen&(fin1|rst) == fin1|rst, b.At[flowtable.RSTAt][i]-fin1At)
+	} else {
+		c[flowtable.Teardown] = codeOf(seen&(fin1|ack2) == fin1|ack2, ack2At-fin1At)
 	}
 }
 
-// grow gives a cell one more chunk.
-func (d *durations) grow(c *cell) {
+// codeOf is a duration between two moments, both of which were seen.
+func codeOf(seen bool, ns int64) code {
+	if !seen || ns < 0 {
+		return unknownCode
+	}
+	return encode(ns)
+}
+
+// grow gives a group one more chunk.
+func (d *durations) grow(c *cell) error {
 	size := uint32(minChunk)
 	if c.first != 0 {
-		size = min(2*uint32(d.arena[c.last]), maxChunk)
+		size = min(2*(c.end-c.last), maxChunk)
 		c.count += c.end - c.last - 1
-	}
-	at := uint32(len(d.arena))
-	if need := len(d.arena) + int(size); need > cap(d.arena) {
-		larger := make([]int64, len(d.arena), 2*need+1<<16)
-		copy(larger, d.arena)
-		d.arena = larger
-	}
-	d.arena = d.arena[:len(d.arena)+int(size)]
-	d.arena[at] = int64(size)
-	if c.first == 0 {
-		c.first = at
+		d.arena[c.last][headerNext] = code(d.used)
 	} else {
-		d.arena[c.last] |= int64(at) << 32
+		c.first = d.used
 	}
-	c.last, c.next, c.end = at, at+1, at+size
+	if int(d.used+size) > len(d.arena) {
+		if err := d.enlarge(2 * uint64(d.used+size)); err != nil {
+			return err
+		}
+	}
+	c.last, c.next, c.end = d.used, d.used+1, d.used+size
+	d.arena[c.last] = phaseCodes{headerSize: code(size)}
+	d.used += size
+	return nil
 }
 
-// len is how many values a cell has.
+// len is how many connections a group has.
 func (c *cell) len() int {
 	if c.first == 0 {
 		return 0
@@ -123,37 +187,33 @@ func (c *cell) len() int {
 	return int(c.count + c.next - c.last - 1)
 }
 
-// chunks calls yield with the values of a cell, piece by piece.
-func (d *durations) chunks(c *cell, yield func([]int64) bool) {
+// chunks calls yield with the connections of a group, piece by piece.
+func (d *durations) chunks(c *cell, yield func([]phaseCodes) bool) {
 	for at := c.first; at != 0; {
-		header := uint64(d.arena[at])
-		end := at + uint32(header)
+		header := d.arena[at]
+		end := at + uint32(header[headerSize])
 		if at == c.last {
 			end = c.next
 		}
 		if !yield(d.arena[at+1 : end]) {
 			return
 		}
-		at = uint32(header >> 32)
+		at = uint32(header[headerNext])
 	}
 }
 
-// phase returns the percentiles of one phase of a group.
-func (d *durations) phase(group uint32, p flowtable.Phase) percentiles {
-	at := int(group)*flowtable.Phases + int(p)
-	if at >= len(d.cells) {
-		return percentiles{}
+// phases returns the percentiles of the phases of a group.
+func (d *durations) phases(group uint32) [flowtable.Phases]percentiles {
+	if int(group) >= len(d.cells) {
+		return [flowtable.Phases]percentiles{}
 	}
-	c := &d.cells[at]
-	return percentilesOf(c.len(), func(yield func([]int64) bool) { d.chunks(c, yield) })
+	c := &d.cells[group]
+	return percentilesOf(c.len(), func(yield func([]phaseCodes) bool) { d.chunks(c, yield) })
 }
 
-// stats returns the percentiles of all phases of a group.
+// stats returns them for an answer.
 func (d *durations) stats(group uint32) api.PhasesStats {
-	stats := func(p flowtable.Phase) api.PhaseStats {
-		v := d.phase(group, p)
-		return v.stats()
-	}
-	return api.PhasesStats{FINWait1: stats(flowtable.FINWait1), CloseWait: stats(flowtable.CloseWait),
-		LastACK: stats(flowtable.LastACK), Teardown: stats(flowtable.Teardown)}
+	of := d.phases(group)
+	return api.PhasesStats{FINWait1: of[flowtable.FINWait1].stats(), CloseWait: of[flowtable.CloseWait].stats(),
+		LastACK: of[flowtable.LastACK].stats(), Teardown: of[flowtable.Teardown].stats()}
 }

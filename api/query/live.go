@@ -33,12 +33,12 @@ func newLook(live history.Live, names *api.Names, f *Filter, needs knowledge, at
 
 // walk calls yield with the connections that fit, and with how many it looked
 // at: all, or those with a FIN where others cannot fit.
-func (l *look) walk(ctx context.Context, yield func(rows []uint16, looked int)) error {
+func (l *look) walk(ctx context.Context, yield func(rows []uint16, looked int) error) error {
 	var err error
 	flush := func() {
 		var rows []uint16
 		if rows, err = l.choose(); err == nil {
-			yield(rows, l.n)
+			err = yield(rows, l.n)
 		}
 		l.n = 0
 	}

@@ -6,16 +6,17 @@ import (
 	"slices"
 
 	"github.com/finwait/finwait/api"
+	"github.com/finwait/finwait/flowtable"
 )
 
-// percentiles are of values, by the nearest rank; nothing is known where count
-// is 0.
+// percentiles are of durations in ns, by the nearest rank; nothing is known
+// where count is 0.
 type percentiles struct {
 	count              uint64
 	p50, p90, p99, max int64
 }
 
-func (p *percentiles) stats() api.PhaseStats {
+func (p percentiles) stats() api.PhaseStats {
 	if p.count == 0 {
 		return api.PhaseStats{}
 	}
@@ -34,84 +35,131 @@ func places(n int) (at [len(ranks)]int) {
 	return at
 }
 
-// percentilesOf takes n values in pieces, none of them negative.
-func percentilesOf(n int, pieces iter.Seq[[]int64]) percentiles {
-	if n == 0 {
-		return percentiles{}
+// percentilesOf takes the phases of n connections in pieces.
+func percentilesOf(n int, pieces iter.Seq[[]phaseCodes]) (of [flowtable.Phases]percentiles) {
+	if n > sortedBelow {
+		return selected(pieces)
 	}
-	var found [len(ranks)]int64
-	if n <= sortedBelow {
-		var all [sortedBelow]int64
+	var all [sortedBelow]code
+	for p := range of {
 		values := all[:0]
 		for piece := range pieces {
-			values = append(values, piece...)
+			for i := range piece {
+				if c := piece[i][p]; c != unknownCode {
+					values = append(values, c)
+				}
+			}
 		}
 		slices.Sort(values)
-		for i, at := range places(n) {
-			found[i] = values[at]
+		of[p].count = uint64(len(values))
+		if len(values) > 0 {
+			at := places(len(values))
+			of[p].set(values[at[0]], values[at[1]], values[at[2]], values[at[3]])
 		}
-	} else {
-		found = nth(pieces, places(n))
 	}
-	return percentiles{count: uint64(n), p50: found[0], p90: found[1], p99: found[2], max: found[3]}
+	return of
 }
 
-// sortedBelow is how many values are sorted rather than counted by buckets.
+func (p *percentiles) set(p50, p90, p99, greatest code) {
+	p.p50, p.p90, p.p99, p.max = p50.ns(), p90.ns(), p99.ns(), greatest.ns()
+}
+
+// sortedBelow is how many connections are sorted rather than counted by buckets.
 const sortedBelow = 512
 
-// Values below 128 have a bucket each, the others 64 for each power of two.
+// Codes below 128 have a bucket each, the others 64 for each power of two.
 const (
 	bucketBits = 6
-	buckets    = (64 - bucketBits + 1) << bucketBits
+	buckets    = (32 - bucketBits + 1) << bucketBits
 )
 
-func bucketOf(v int64) int {
-	exponent := bits.Len64(uint64(v)|1<<bucketBits) - 1 - bucketBits
-	return exponent<<bucketBits + int(v>>exponent)
+func bucketOf(c code) int {
+	exponent := bits.Len32(uint32(c)|1<<bucketBits) - 1 - bucketBits
+	return exponent<<bucketBits + int(c>>exponent)
 }
 
-// nth returns the values that sorting would put at the places given, in rising
-// order. It counts the values by buckets, and sorts what fell into the buckets
-// that have the places: exact, and without sorting everything.
-func nth(pieces iter.Seq[[]int64], at [len(ranks)]int) (found [len(ranks)]int64) {
-	var counts [buckets]uint32
+// unknownBucket has the phases that are not known.
+var unknownBucket = bucketOf(unknownCode)
+
+// selected finds the values that sorting would put at the ranks' places. It
+// counts the values by buckets, and sorts what fell into the buckets that have
+// the places: that is exact, and much less than to sort everything.
+func selected(pieces iter.Seq[[]phaseCodes]) (of [flowtable.Phases]percentiles) {
+	var (
+		counts [flowtable.Phases][buckets]uint32
+		wanted [flowtable.Phases][buckets]uint8 // number of a bucket that has a place, plus 1
+		picks  [flowtable.Phases]picks
+	)
 	for piece := range pieces {
-		for _, v := range piece {
-			counts[bucketOf(v)]++
+		for i := range piece {
+			for p, c := range piece[i] {
+				counts[p][bucketOf(c)]++
+			}
 		}
 	}
-	var (
-		wanted [buckets]uint8      // number of a bucket that has a place, plus 1
-		sorted [len(ranks)][]int64 // the values of these buckets
-		bucket [len(ranks)]int     // of each place: which of sorted
-		before [len(ranks)]int     // of each place: values in lower buckets
-		below  = 0
-		next   = 0
-		n      = 0
-	)
-	for b := 0; next < len(at); b++ {
-		for ; next < len(at) && at[next] < below+int(counts[b]); next++ {
+	for p := range picks {
+		picks[p].plan(&counts[p], &wanted[p])
+	}
+	for piece := range pieces {
+		for i := range piece {
+			for p, c := range piece[i] {
+				if w := wanted[p][bucketOf(c)]; w != 0 {
+					picks[p].values[w-1] = append(picks[p].values[w-1], c)
+				}
+			}
+		}
+	}
+	for p := range picks {
+		of[p] = picks[p].percentiles()
+	}
+	return of
+}
+
+// picks are the buckets in which the ranks of one phase are.
+type picks struct {
+	count  int
+	at     [len(ranks)]int
+	values [len(ranks)][]code // of the buckets that have a place
+	bucket [len(ranks)]int    // of each rank: which of values
+	before [len(ranks)]int    // of each rank: values in lower buckets
+}
+
+func (k *picks) plan(counts *[buckets]uint32, wanted *[buckets]uint8) {
+	for b, n := range counts {
+		if b != unknownBucket {
+			k.count += int(n)
+		}
+	}
+	if k.count == 0 {
+		return
+	}
+	k.at = places(k.count)
+	below, n := 0, 0
+	for b, rank := 0, 0; rank < len(ranks); b++ {
+		for ; rank < len(ranks) && k.at[rank] < below+int(counts[b]); rank++ {
 			if wanted[b] == 0 {
-				sorted[n] = make([]int64, 0, counts[b])
+				k.values[n] = make([]code, 0, counts[b])
 				n++
 				wanted[b] = uint8(n)
 			}
-			bucket[next], before[next] = n-1, below
+			k.bucket[rank], k.before[rank] = n-1, below
 		}
 		below += int(counts[b])
 	}
-	for piece := range pieces {
-		for _, v := range piece {
-			if w := wanted[bucketOf(v)]; w != 0 {
-				sorted[w-1] = append(sorted[w-1], v)
-			}
-		}
+}
+
+func (k *picks) percentiles() (p percentiles) {
+	if k.count == 0 {
+		return p
 	}
-	for i := range n {
-		slices.Sort(sorted[i])
+	for i := range k.values {
+		slices.Sort(k.values[i])
 	}
-	for i := range at {
-		found[i] = sorted[bucket[i]][at[i]-before[i]]
+	var found [len(ranks)]code
+	for i := range found {
+		found[i] = k.values[k.bucket[i]][k.at[i]-k.before[i]]
 	}
-	return found
+	p.count = uint64(k.count)
+	p.set(found[0], found[1], found[2], found[3])
+	return p
 }

@@ -6,8 +6,29 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/finwait/finwait/api/history"
 	"github.com/finwait/finwait/flowtable"
 )
+
+// A code is in the order of its duration, exact below 134 ms, and else less
+// than 2 parts in 10^8 too short.
+func TestCodes(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	values := []int64{0, 1, 1<<27 - 1, 1 << 27, 1<<27 + 1, 1 << 40, math.MaxInt64}
+	for range 10_000 {
+		values = append(values, rng.Int64()>>rng.UintN(63))
+	}
+	slices.Sort(values)
+	last := code(0)
+	for _, v := range values {
+		c := encode(v)
+		got := c.ns()
+		if c < last || c == unknownCode || got > v || v < 1<<27 && got != v || float64(v-got) > float64(v)*2e-8 {
+			t.Errorf("%d became %d after %d, which is %d", v, c, last, got)
+		}
+		last = c
+	}
+}
 
 // Percentiles are those of sorting, whatever the values look like.
 func TestPercentilesAgainstSorting(t *testing.T) {
@@ -19,15 +40,23 @@ func TestPercentilesAgainstSorting(t *testing.T) {
 		"two":         func() int64 { return int64(rng.UintN(2)) * math.MaxInt64 },
 		"close":       func() int64 { return 1<<40 + int64(rng.UintN(100)) },
 		"small":       func() int64 { return int64(rng.UintN(300)) },
+		"unknown":     func() int64 { return -1 },
 	}
 	for name, draw := range draws {
 		for _, n := range []int{1, 2, 3, 99, 100, 101, sortedBelow, sortedBelow + 1, 5000} {
-			values := make([]int64, n)
-			for i := range values {
-				values[i] = draw()
+			connections := make([]phaseCodes, n)
+			var sorted [flowtable.Phases][]code
+			for i := range connections {
+				for p := range connections[i] {
+					connections[i][p] = unknownCode
+					if v := draw(); v >= 0 && rng.IntN(p+1) == 0 { // some are not known
+						connections[i][p] = encode(v)
+						sorted[p] = append(sorted[p], encode(v))
+					}
+				}
 			}
-			got := percentilesOf(n, func(yield func([]int64) bool) {
-				for rest := values; len(rest) > 0; {
+			got := percentilesOf(n, func(yield func([]phaseCodes) bool) {
+				for rest := connections; len(rest) > 0; {
 					k := min(len(rest), 1+rng.IntN(700))
 					if !yield(rest[:k]) {
 						return
@@ -35,10 +64,18 @@ func TestPercentilesAgainstSorting(t *testing.T) {
 					rest = rest[k:]
 				}
 			})
-			sorted := slices.Sorted(slices.Values(values))
-			rank := func(percent int) int64 { return sorted[int(math.Ceil(float64(n*percent)/100))-1] }
-			if want := (percentiles{uint64(n), rank(50), rank(90), rank(99), sorted[n-1]}); got != want {
-				t.Errorf("%s, %d values: %+v, want %+v", name, n, got, want)
+			for p, values := range sorted {
+				slices.Sort(values)
+				rank := func(percent int) int64 {
+					return values[int(math.Ceil(float64(len(values)*percent)/100))-1].ns()
+				}
+				var want percentiles
+				if len(values) > 0 {
+					want = percentiles{uint64(len(values)), rank(50), rank(90), rank(99), rank(100)}
+				}
+				if got[p] != want {
+					t.Errorf("%s, phase %d of %d connections: %+v, want %+v", name, p, n, got[p], want)
+				}
 			}
 		}
 	}
@@ -46,46 +83,45 @@ func TestPercentilesAgainstSorting(t *testing.T) {
 
 func TestBucketsRise(t *testing.T) {
 	last := -1
-	for _, v := range []int64{0, 1, 63, 64, 65, 127, 128, 129, 130, 255, 256, 1 << 20, 1<<20 + 1<<15, 1 << 40, math.MaxInt64} {
-		if b := bucketOf(v); b < last || b >= buckets {
-			t.Errorf("value %d in bucket %d after %d", v, b, last)
+	for _, c := range []code{0, 1, 63, 64, 65, 127, 128, 129, 130, 255, 256, 1 << 20, 1<<20 + 1<<15, 1 << 31, encode(math.MaxInt64), unknownCode} {
+		if b := bucketOf(c); b < last || b >= buckets {
+			t.Errorf("code %d in bucket %d after %d", c, b, last)
 		} else {
 			last = b
 		}
 	}
+	if bucketOf(encode(math.MaxInt64)) == unknownBucket {
+		t.Error("the longest duration is taken for one that is not known")
+	}
 }
 
-// Cells keep every value of their own, however the groups take turns.
+// Groups keep all of their own, however they take turns, and an arena that was
+// too small grows.
 func TestDurationsKeepValues(t *testing.T) {
-	records := randomRecords(5, 3000)
-	h := historyOf(t, records)
-	g, err := NewGrouping([]string{"client_network", "close_kind"}, Networks{30, 127})
-	if err != nil {
-		t.Fatal(err)
-	}
-	answer, err := Teardown(t.Context(), h, new(Filter), g, "-count", 10_000)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var phases [flowtable.Phases]uint64
-	for i := range records {
-		if records[i].EndReason == flowtable.EndActiveTimeout {
-			continue
+	for range 2 { // with fresh memory and with that of the last
+		d, err := newDurations(1)
+		if err != nil {
+			t.Fatal(err)
 		}
-		for p := range phases {
-			if _, known := records[i].Phase(flowtable.Phase(p)); known {
-				phases[p]++
+		const groups, each = 700, 40
+		in := frame{block: new(history.Block)}
+		rows, of := make([]uint16, groups), make([]uint32, groups)
+		for i := range each {
+			for g := range groups {
+				rows[g], of[g] = uint16(g), uint32(g)
+				in.block.At[flowtable.FIN1At][g], in.block.At[flowtable.ACK1At][g] = 0, int64(1000*g+i)
+				in.block.Seen[g] = 1<<flowtable.FIN1At | 1<<flowtable.ACK1At
+			}
+			if err := d.add(&in, rows, of, groups); err != nil {
+				t.Fatal(err)
 			}
 		}
-	}
-	var got [flowtable.Phases]uint64
-	for _, group := range answer.Groups {
-		got[0] += group.FINWait1.Count
-		got[1] += group.CloseWait.Count
-		got[2] += group.LastACK.Count
-		got[3] += group.Teardown.Count
-	}
-	if got != phases {
-		t.Errorf("phases %v, want %v", got, phases)
+		for g := range groups {
+			of := d.phases(uint32(g))
+			if want := (percentiles{each, int64(1000*g + each/2 - 1), int64(1000*g + each*9/10 - 1), int64(1000*g + each - 1), int64(1000*g + each - 1)}); of[flowtable.FINWait1] != want || of[flowtable.CloseWait].count != 0 {
+				t.Fatalf("group %d: %+v, want %+v", g, of, want)
+			}
+		}
+		d.release()
 	}
 }

@@ -87,7 +87,7 @@ type tally struct {
 
 // add takes connections that fit. Those that are followed are open, unless
 // they have closed.
-func (t *tally) add(f *frame, rows []uint16) {
+func (t *tally) add(f *frame, rows []uint16) error {
 	since, until := f.names.At(t.window.Since), f.names.At(t.window.Until)
 	origin := f.names.At(t.origin)
 	closed := t.closed[:0]
@@ -112,7 +112,7 @@ func (t *tally) add(f *frame, rows []uint16) {
 			closed = append(closed, row)
 		}
 	}
-	t.durations.add(f, closed, t.places[:], len(t.opens))
+	return t.durations.add(f, closed, t.places[:], len(t.opens))
 }
 
 // closeAt is when a connection that is over ended: by the last ACK or a RST,
@@ -140,15 +140,17 @@ func Series(ctx context.Context, h history.History, live history.Live, names *ap
 	if err != nil {
 		return nil, err
 	}
-	t.durations = newDurations(before.End - min(first, before.End))
+	if t.durations, err = newDurations(before.End - min(first, before.End)); err != nil {
+		return nil, err
+	}
 	defer t.durations.release()
 	var followed []uint64 // serials
 	l := newLook(live, names, f, closed, names.At(now))
-	if err := l.walk(ctx, func(rows []uint16, _ int) {
+	if err := l.walk(ctx, func(rows []uint16, _ int) error {
 		for _, row := range rows {
 			followed = append(followed, l.frame.block.Serial[row])
 		}
-		t.add(&l.frame, rows)
+		return t.add(&l.frame, rows)
 	}); err != nil {
 		return nil, err
 	}
@@ -179,6 +181,7 @@ func (t *tally) addRecords(ctx context.Context, h history.History, f *Filter, r 
 		}
 	}
 	var s selection
+	var failed error
 	_, err := h.Scan(ctx, r, func(run history.Run) bool {
 		in := frame{block: run.Block, names: run.Names}
 		rows := final(&in, f.choose(&s, &in, run.From, run.To))
@@ -187,10 +190,10 @@ func (t *tally) addRecords(ctx context.Context, h history.History, f *Filter, r 
 				return run.Position+uint64(row) < fresh || !both[run.Block.Serial[row]]
 			})
 		}
-		t.add(&in, rows)
-		return true
+		failed = t.add(&in, rows)
+		return failed == nil
 	})
-	return err
+	return errors.Join(err, failed)
 }
 
 func (t *tally) answer(span history.Span) *api.Series {

@@ -3,6 +3,7 @@ package query
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -37,12 +38,16 @@ func Teardown(ctx context.Context, h history.History, f *Filter, g *Grouping, or
 		s      selection
 		groups [history.Rows]uint32
 		counts []uint64
+		failed error
 	)
 	r, err := f.positions(ctx, h, span)
 	if err != nil {
 		return nil, err
 	}
-	d := newDurations(r.End - r.First)
+	d, err := newDurations(r.End - r.First)
+	if err != nil {
+		return nil, err
+	}
 	defer d.release()
 	_, err = h.Scan(ctx, r, func(run history.Run) bool {
 		in := frame{block: run.Block, names: run.Names}
@@ -52,10 +57,10 @@ func Teardown(ctx context.Context, h history.History, f *Filter, g *Grouping, or
 		for _, n := range groups[:len(rows)] {
 			counts[n]++
 		}
-		d.add(&in, rows, groups[:], len(g.ids))
-		return true
+		failed = d.add(&in, rows, groups[:], len(g.ids))
+		return failed == nil
 	})
-	if err != nil {
+	if err := errors.Join(err, failed); err != nil {
 		return nil, err
 	}
 	values := make([]int64, len(counts))
@@ -65,7 +70,7 @@ func Teardown(ctx context.Context, h history.History, f *Filter, g *Grouping, or
 		}
 	} else {
 		for i := range values {
-			p := d.phase(uint32(i), flowtable.Phase(by-1))
+			p := d.phases(uint32(i))[by-1]
 			if values[i] = p.p99; p.count == 0 {
 				values[i] = unknown
 			}
