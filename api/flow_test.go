@@ -1,8 +1,6 @@
 package api_test
 
 import (
-	"bytes"
-	"encoding/json"
 	"math/rand/v2"
 	"os"
 	"reflect"
@@ -76,7 +74,7 @@ func TestFlowJSON(t *testing.T) {
 			if got := string(api.AppendFlow(nil, &test.record, names)); got != want {
 				t.Errorf("AppendFlow\n got %s\nwant %s", got, want)
 			}
-			if got := encode(t, api.NewFlow(&test.record, names)); got != want {
+			if got := apitest.Encode(t, api.NewFlow(&test.record, names)); got != want {
 				t.Errorf("NewFlow\n got %s\nwant %s", got, want)
 			}
 		})
@@ -90,7 +88,7 @@ func TestAppendFlowIsTheJSONOfNewFlow(t *testing.T) {
 	for range 5000 {
 		r := apitest.RandomRecord(rng)
 		clock.Set(-rng.Int64N(4e18)) // half of the times are before 1970
-		if got, want := string(api.AppendFlow(nil, &r, names)), encode(t, api.NewFlow(&r, names)); got != want {
+		if got, want := string(api.AppendFlow(nil, &r, names)), apitest.Encode(t, api.NewFlow(&r, names)); got != want {
 			t.Fatalf("record %+v\n got %s\nwant %s", r, got, want)
 		}
 	}
@@ -192,17 +190,6 @@ func BenchmarkAppendFlow(b *testing.B) {
 }
 
 // encode is encoding/json without its escaping for HTML.
-func encode(t *testing.T, v any) string {
-	t.Helper()
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		t.Fatal(err)
-	}
-	return strings.TrimSuffix(b.String(), "\n")
-}
-
 func isCloseKind(name string) bool {
 	for k := range flowtable.CloseKinds {
 		if flowtable.CloseKind(k).String() == name {

@@ -3,10 +3,13 @@
 package apitest
 
 import (
+	"bytes"
+	"encoding/json"
 	"math/rand/v2"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/finwait/finwait/api"
@@ -133,6 +136,27 @@ func RandomRecord(rng *rand.Rand) flowtable.Record {
 		r.At[m] = moment + rng.Int64N(1e12)
 	}
 	return r
+}
+
+// Numbered are records of nothing, with serial numbers from first on.
+func Numbered(first, n int) []flowtable.Record {
+	records := make([]flowtable.Record, n)
+	for i := range records {
+		records[i].Serial = uint64(first + i)
+	}
+	return records
+}
+
+// Encode is the JSON of v, without escaping for HTML.
+func Encode(t *testing.T, v any) string {
+	t.Helper()
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSuffix(b.String(), "\n")
 }
 
 // ContractFile returns the path of a file that the team shares beside the

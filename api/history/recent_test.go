@@ -34,14 +34,6 @@ func write(t testing.TB, h *Recent, records ...flowtable.Record) {
 	}
 }
 
-func numbered(first, n int) []flowtable.Record {
-	records := make([]flowtable.Record, n)
-	for i := range records {
-		records[i].Serial = uint64(first + i)
-	}
-	return records
-}
-
 // serials are those of a range, in its order.
 func serials(t *testing.T, h *Recent, r Range) (list []uint64) {
 	t.Helper()
@@ -96,7 +88,7 @@ func TestRecentAgainstASlice(t *testing.T) {
 		next := 0
 		for range 50 {
 			n := rng.IntN(2*capacity + 2)
-			write(t, h, numbered(next, n)...)
+			write(t, h, apitest.Numbered(next, n)...)
 			for range n {
 				model = append(model, uint64(next))
 				next++
@@ -138,14 +130,14 @@ func TestRecentSeeks(t *testing.T) {
 		t.Errorf("position %d in nothing", at)
 	}
 	for i := range 3 {
-		write(t, h, numbered(i, 1)...)
+		write(t, h, apitest.Numbered(i, 1)...)
 		clock = clock.Add(time.Second)
 	}
 	if s := h.Span(); s.FromAt != h.began || s.NewestAt != time.Unix(1002, 0).UnixNano() {
 		t.Errorf("span %+v before anything was overwritten", s)
 	}
 	clock = time.Unix(900, 0) // the system's clock is stepped back
-	write(t, h, numbered(3, 1)...)
+	write(t, h, apitest.Numbered(3, 1)...)
 	if s := h.Span(); s.FromAt != time.Unix(1001, 0).UnixNano() || s.NewestAt != time.Unix(1002, 0).UnixNano() {
 		t.Errorf("span %+v after the first was overwritten", s)
 	}
@@ -158,7 +150,7 @@ func TestRecentSeeks(t *testing.T) {
 
 func TestScanEndsEarly(t *testing.T) {
 	h := newRecent(t, 3*Rows)
-	write(t, h, numbered(0, 3*Rows)...)
+	write(t, h, apitest.Numbered(0, 3*Rows)...)
 	runs := 0
 	if _, err := h.Scan(t.Context(), h.kept(false), func(Run) bool { runs++; return runs < 2 }); err != nil || runs != 2 {
 		t.Errorf("%d runs, want 2; error %v", runs, err)
@@ -176,12 +168,12 @@ func TestScanEndsEarly(t *testing.T) {
 func TestScanIsLapped(t *testing.T) {
 	for _, ascending := range []bool{false, true} {
 		h := newRecent(t, 4*Rows)
-		write(t, h, numbered(0, 4*Rows)...)
+		write(t, h, apitest.Numbered(0, 4*Rows)...)
 		var seen []uint64
 		missed, err := h.Scan(t.Context(), h.kept(ascending), func(run Run) bool {
 			seen = append(seen, run.Block.Serial[run.From:run.To]...)
 			if len(seen) == Rows {
-				write(t, h, numbered(4*Rows, 3*Rows)...) // the first two or three blocks are taken
+				write(t, h, apitest.Numbered(4*Rows, 3*Rows)...) // the first two or three blocks are taken
 			}
 			return true
 		})
@@ -197,7 +189,7 @@ func TestScanIsLapped(t *testing.T) {
 		}
 	}
 	h := newRecent(t, 10)
-	write(t, h, numbered(0, 30)...)
+	write(t, h, apitest.Numbered(0, 30)...)
 	if missed, err := h.Scan(t.Context(), Range{First: 5, End: 15}, func(Run) bool { t.Error("what was overwritten is shown"); return true }); missed != 10 || err != nil {
 		t.Errorf("missed %d, want 10; error %v", missed, err)
 	}
@@ -206,12 +198,12 @@ func TestScanIsLapped(t *testing.T) {
 // The writer waits for no reader, not even for one that holds a block.
 func TestWriterPassesHeldBlocks(t *testing.T) {
 	h := newRecent(t, Rows)
-	write(t, h, numbered(0, Rows)...)
+	write(t, h, apitest.Numbered(0, Rows)...)
 	var held []Run
 	var hold func(n int)
 	hold = func(n int) {
 		if n == 0 {
-			write(t, h, numbered(Rows, 20*Rows)...)
+			write(t, h, apitest.Numbered(Rows, 20*Rows)...)
 			for _, run := range held {
 				for i := run.From; i < run.To; i++ {
 					if run.Block.Serial[i] != uint64(i) {
@@ -273,7 +265,7 @@ func TestRecentConcurrently(t *testing.T) {
 		})
 	}
 	for first := 0; first < records; first += 150 {
-		batch := numbered(first, 150)
+		batch := apitest.Numbered(first, 150)
 		for i := range batch {
 			batch[i].Client.Packets, batch[i].Server.Packets = batch[i].Serial, ^batch[i].Serial
 		}
@@ -291,7 +283,7 @@ func TestFreeWaitsForReaders(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, h, numbered(0, 10)...)
+	write(t, h, apitest.Numbered(0, 10)...)
 	freed := make(chan error)
 	if _, err := h.Scan(t.Context(), h.kept(true), func(run Run) bool {
 		go func() { freed <- h.Free() }()
@@ -316,7 +308,7 @@ func TestFreeWaitsForReaders(t *testing.T) {
 
 func TestWriteAllocatesNothing(t *testing.T) {
 	h := newRecent(t, 1000)
-	batch := numbered(0, 150)
+	batch := apitest.Numbered(0, 150)
 	if n := testing.AllocsPerRun(100, func() { _ = h.Write(batch) }); n != 0 {
 		t.Errorf("%v allocations, want none", n)
 	}

@@ -66,7 +66,7 @@ func TestAnswersFitTheDocument(t *testing.T) {
 		t.Fatal(errs)
 	}
 	if valid, faults := check.ValidateDocument(); !valid {
-		t.Errorf("the document: %s", encode(t, faults))
+		t.Errorf("the document: %s", apitest.Encode(t, faults))
 	}
 	for _, path := range everyQuestion {
 		response, body := a.request(t, http.MethodGet, path)
@@ -76,12 +76,12 @@ func TestAnswersFitTheDocument(t *testing.T) {
 		}
 		if response.StatusCode == http.StatusOK {
 			if valid, faults := check.ValidateHttpRequest(request); !valid {
-				t.Errorf("%s is answered, but not as documented: %s", path, encode(t, faults))
+				t.Errorf("%s is answered, but not as documented: %s", path, apitest.Encode(t, faults))
 			}
 		}
 		response.Body = io.NopCloser(bytes.NewReader(body))
 		if valid, faults := check.ValidateHttpResponse(request, response); !valid {
-			t.Errorf("%s: %s\n%s", path, body, encode(t, faults))
+			t.Errorf("%s: %s\n%s", path, body, apitest.Encode(t, faults))
 		}
 	}
 }
@@ -101,7 +101,7 @@ func TestAnswersHaveTheirFields(t *testing.T) {
 		if err := json.Unmarshal(raw, &got); err != nil {
 			t.Fatal(err)
 		}
-		if err := json.Unmarshal([]byte(encode(t, body)), &want); err != nil {
+		if err := json.Unmarshal([]byte(apitest.Encode(t, body)), &want); err != nil {
 			t.Fatal(err)
 		}
 		forget(got)

@@ -2,9 +2,7 @@ package server
 
 import (
 	"bytes"
-	"encoding/json"
 	"net/http/httptest"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -29,25 +27,6 @@ func write(t testing.TB, h *history.Recent, records ...flowtable.Record) {
 	if err := h.Write(records); err != nil {
 		t.Fatal(err)
 	}
-}
-
-func numbered(first, n int) []flowtable.Record {
-	records := make([]flowtable.Record, n)
-	for i := range records {
-		records[i].Serial = uint64(first + i)
-	}
-	return records
-}
-
-func encode(t *testing.T, v any) string {
-	t.Helper()
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		t.Fatal(err)
-	}
-	return strings.TrimSuffix(b.String(), "\n")
 }
 
 func noFilter(t testing.TB) *query.Filter {

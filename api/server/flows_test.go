@@ -31,12 +31,12 @@ func (a *appliance) ask(t *testing.T, ctx context.Context, path, header, value s
 }
 
 func TestPagesOverHTTP(t *testing.T) {
-	a := newAppliance(t, numbered(0, 250)...)
+	a := newAppliance(t, apitest.Numbered(0, 250)...)
 	path, next := "/v1/flows?limit=100&sort=-published_at", 249
 	for page, cursor := 0, ""; page < 3; page++ {
 		var body api.FlowsPage
 		a.get(t, path+cursor, &body)
-		write(t, a.recent, numbered(1000+page, 1)...)
+		write(t, a.recent, apitest.Numbered(1000+page, 1)...)
 		for _, f := range body.Flows {
 			if f.FlowID != apitest.Names().FlowID(uint64(next)) {
 				t.Fatalf("page %d: %s, want serial %d", page, f.FlowID, next)
@@ -55,7 +55,7 @@ func TestPagesOverHTTP(t *testing.T) {
 	}
 	var first api.FlowsPage
 	a.get(t, path, &first)
-	write(t, a.recent, numbered(0, 3000)...) // more than are kept
+	write(t, a.recent, apitest.Numbered(0, 3000)...) // more than are kept
 	if detail, _ := a.problemAt(t, http.MethodGet, path+"&cursor="+*first.NextCursor, 410); !strings.Contains(detail, "cursor") {
 		t.Errorf("detail %q", detail)
 	}
@@ -78,7 +78,7 @@ func TestFlowByID(t *testing.T) {
 }
 
 func TestLines(t *testing.T) {
-	a := newAppliance(t, numbered(0, 700)...)
+	a := newAppliance(t, apitest.Numbered(0, 700)...)
 	for path, want := range map[string][]int{
 		"/v1/flows": {699, 0}, "/v1/flows?sort=published_at": {0, 699}, "/v1/flows?limit=5": {699, 695}, "/v1/flows?close_kind=reset": nil,
 	} {
@@ -123,7 +123,7 @@ func TestLines(t *testing.T) {
 // A reader that goes away ends the scan; one that waits holds nothing.
 func TestLinesOfASlowReader(t *testing.T) {
 	a := newAppliance(t)
-	big := numbered(0, 30_000)
+	big := apitest.Numbered(0, 30_000)
 	a.recent.SetClock(time.Now)
 	grown := newRecent(t, 30_000)
 	write(t, grown, big...)

@@ -63,13 +63,9 @@ func (s *Server) connections(ctx context.Context, q *ConnectionsQuery) (*answer[
 	if err != nil {
 		return nil, err
 	}
-	done, err := s.beginScan(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	body, err := query.Connections(ctx, s.config.Live, s.config.Names, q.filter, order, q.Limit, time.Now().UnixNano())
-	return &answer[*api.Connections]{body}, err
+	return scan(ctx, s, func() (*api.Connections, error) {
+		return query.Connections(ctx, s.config.Live, s.config.Names, q.filter, order, q.Limit, time.Now().UnixNano())
+	})
 }
 
 func (s *Server) teardown(ctx context.Context, q *TeardownQuery) (*answer[*api.Teardown], error) {
@@ -77,13 +73,9 @@ func (s *Server) teardown(ctx context.Context, q *TeardownQuery) (*answer[*api.T
 	if err != nil {
 		return nil, err
 	}
-	done, err := s.beginScan(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	body, err := query.Teardown(ctx, s.config.History, q.filter, g, q.Sort, q.Limit)
-	return &answer[*api.Teardown]{body}, err
+	return scan(ctx, s, func() (*api.Teardown, error) {
+		return query.Teardown(ctx, s.config.History, q.filter, g, q.Sort, q.Limit)
+	})
 }
 
 func (s *Server) top(ctx context.Context, q *TopQuery) (*answer[*api.Top], error) {
@@ -91,13 +83,9 @@ func (s *Server) top(ctx context.Context, q *TopQuery) (*answer[*api.Top], error
 	if err != nil {
 		return nil, err
 	}
-	done, err := s.beginScan(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	body, err := query.Top(ctx, s.config.History, q.filter, g, q.By, q.Limit)
-	return &answer[*api.Top]{body}, err
+	return scan(ctx, s, func() (*api.Top, error) {
+		return query.Top(ctx, s.config.History, q.filter, g, q.By, q.Limit)
+	})
 }
 
 func (s *Server) series(ctx context.Context, q *SeriesQuery) (*answer[*api.Series], error) {
@@ -113,13 +101,9 @@ func (s *Server) series(ctx context.Context, q *SeriesQuery) (*answer[*api.Serie
 	if err != nil {
 		return nil, problem(400, "", badParameter("since", "", err.Error()))
 	}
-	done, err := s.beginScan(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	body, err := query.Series(ctx, s.config.History, s.config.Live, s.config.Names, q.filter, window, now)
-	return &answer[*api.Series]{body}, err
+	return scan(ctx, s, func() (*api.Series, error) {
+		return query.Series(ctx, s.config.History, s.config.Live, s.config.Names, q.filter, window, now)
+	})
 }
 
 func (s *Server) status(context.Context, *struct{}) (*answer[api.StatusAnswer], error) {
@@ -131,6 +115,17 @@ func (s *Server) health(context.Context, *struct{}) (*answer[api.Health], error)
 		return nil, problem(http.StatusServiceUnavailable, err.Error())
 	}
 	return &answer[api.Health]{api.Health{Status: "ok"}}, nil
+}
+
+// scan asks in one of the places to scan.
+func scan[T any](ctx context.Context, s *Server, ask func() (T, error)) (*answer[T], error) {
+	done, err := s.beginScan(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	body, err := ask()
+	return &answer[T]{body}, err
 }
 
 func parseOrder(text string, of query.Scope) (query.Order, error) {

@@ -33,7 +33,7 @@ func TestFlows(t *testing.T) {
 		f.Interface = strings.ToValidUTF8(f.Interface, "\ufffd") // as JSON has it
 		want = append(want, f)
 	}
-	if got, want := encode(t, body.Flows), encode(t, want); got != want {
+	if got, want := apitest.Encode(t, body.Flows), apitest.Encode(t, want); got != want {
 		t.Errorf("flows\n got %s\nwant %s", got, want)
 	}
 	for query, want := range map[string][]int{
@@ -69,7 +69,7 @@ func TestFlows(t *testing.T) {
 }
 
 func TestFlowsLimit(t *testing.T) {
-	a := newAppliance(t, numbered(0, 500)...)
+	a := newAppliance(t, apitest.Numbered(0, 500)...)
 	for query, want := range map[string]int{"": 100, "?limit=1": 1, "?limit=499": 499, "?limit=10000": 500} {
 		var body api.FlowsPage
 		a.get(t, "/v1/flows"+query, &body)
@@ -144,7 +144,7 @@ func TestStatus(t *testing.T) {
 	if !reflect.DeepEqual(body, want) {
 		t.Errorf("status\n got %v\nwant %v", body, want)
 	}
-	if got := encode(t, api.NewStatusAnswer(api.Status{}, time.Now())); !strings.Contains(got, `"ledger":[]`) || !strings.Contains(got, `"interfaces":[]`) {
+	if got := apitest.Encode(t, api.NewStatusAnswer(api.Status{}, time.Now())); !strings.Contains(got, `"ledger":[]`) || !strings.Contains(got, `"interfaces":[]`) {
 		t.Errorf("lists of nothing: %s", got)
 	}
 }

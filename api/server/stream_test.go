@@ -64,14 +64,14 @@ func next(t *testing.T, events <-chan event) event {
 }
 
 func TestStream(t *testing.T) {
-	a := newAppliance(t, numbered(0, 3)...)
+	a := newAppliance(t, apitest.Numbered(0, 3)...)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	all := a.listen(t, ctx, "/v1/stream", "")
 	resets := a.listen(t, ctx, "/v1/stream?close_kind=reset", "")
 	since := a.listen(t, ctx, "/v1/stream?since=1h", "")
 	reset := flowtable.Record{Serial: 11, CloseKind: flowtable.Reset}
-	write(t, a.recent, append(numbered(10, 1), reset)...)
+	write(t, a.recent, append(apitest.Numbered(10, 1), reset)...)
 	var last string
 	for _, want := range []uint64{10, 11} {
 		e := next(t, all)
@@ -95,7 +95,7 @@ func TestStream(t *testing.T) {
 		t.Errorf("after %s comes %+v", last, e)
 	}
 	// A reader that comes back too late is told how many it missed.
-	write(t, a.recent, numbered(100, 5000)...)
+	write(t, a.recent, apitest.Numbered(100, 5000)...)
 	var lost api.StreamLost
 	e := next(t, a.listen(t, ctx, "/v1/stream", last))
 	if err := json.Unmarshal([]byte(e.data), &lost); err != nil || e.name != "lost" || lost.Records < 3000 || lost.Records > 4002 {
@@ -135,9 +135,9 @@ func TestStreamOfASlowReader(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- a.server.serveEvents(ctx, e, batches) }()
-	write(t, a.recent, numbered(0, 10)...)
+	write(t, a.recent, apitest.Numbered(0, 10)...)
 	<-blocked.entered // it is sending, and its reader takes nothing
-	write(t, a.recent, numbered(10, 9990)...)
+	write(t, a.recent, apitest.Numbered(10, 9990)...)
 	close(blocked.leave)
 	deadline := time.Now().Add(10 * time.Second)
 	for !strings.Contains(blocked.body(), `"records":`) || !strings.Contains(blocked.body(), apitest.Names().FlowID(9999)) {
