@@ -4,7 +4,7 @@ package api
 type Connections struct {
 	Connections []Connection `json:"connections" nullable:"false" doc:"In the order asked for; the oldest first without one"`
 	Total       uint64       `json:"total" doc:"Connections that fit the filters, also those beyond the limit"`
-	Followed    uint64       `json:"followed" doc:"Connections that were looked at: all that are followed"`
+	Followed    uint64       `json:"followed" doc:"Connections that were looked at: all that are followed, or those with a FIN where others cannot fit"`
 	States      []StateCount `json:"states" nullable:"false" doc:"Of those that fit, by the states of their ends; states that nobody is in are left out"`
 }
 
