@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -27,6 +28,7 @@ type queriesOptions struct {
 	rounds int
 	turn   time.Duration
 	rate   int
+	asked  []string // names of questions
 }
 
 // question is one that is asked while a worker is under load.
@@ -68,7 +70,8 @@ run meanwhile.`,
 	flags.StringVar(&o.flows, "flows", "1M", "connections to ask about")
 	flags.IntVar(&o.rounds, "rounds", 5, "rounds in which every question takes its turn")
 	flags.DurationVar(&o.turn, "turn", time.Second, "how long a turn is")
-	flags.IntVar(&o.rate, "rate", 20, "questions a second about records; about connections it is 50")
+	flags.IntVar(&o.rate, "rate", 5, "questions a second about records; about connections it is 50")
+	flags.StringSliceVar(&o.asked, "questions", questionNames(), "which to ask")
 	o.bench.addFlags(flags)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		recent, flows, err := o.validated()
@@ -77,11 +80,34 @@ run meanwhile.`,
 		}
 		return runBench(cmd, o.bench, "The API of finwait beside a worker under load", func(ctx context.Context, p *benchProgress) (*report.Report, error) {
 			var all queriesReport
-			err := errors.Join(o.measureRecords(ctx, p, recent, &all), o.measureConnections(ctx, p, flows, &all))
+			var err error
+			if len(o.questions(false)) > 0 {
+				err = o.measureRecords(ctx, p, recent, &all)
+			}
+			if err == nil && len(o.questions(true)) > 0 {
+				err = o.measureConnections(ctx, p, flows, &all)
+			}
 			return &report.Report{Results: all, Notes: queriesNotes}, err
 		})
 	}
 	return cmd
+}
+
+func questionNames() (names []string) {
+	for _, q := range questions {
+		names = append(names, q.name)
+	}
+	return names
+}
+
+// questions are those that are to be asked, of connections or of records.
+func (o *queriesOptions) questions(live bool) (of []question) {
+	for _, q := range questions {
+		if q.live == live && slices.Contains(o.asked, q.name) {
+			of = append(of, q)
+		}
+	}
+	return of
 }
 
 func (o *queriesOptions) validated() (recent, flows uint64, err error) {
@@ -92,7 +118,14 @@ func (o *queriesOptions) validated() (recent, flows uint64, err error) {
 	if flows, err = parseCount(o.flows); err != nil || flows < capacity.MinFlows || flows > flowtable.MaxMaxFlows {
 		return 0, 0, usageError{fmt.Errorf("--flows %q: a number from %d to %s is needed", o.flows, capacity.MinFlows, countLabel(flowtable.MaxMaxFlows))}
 	}
+	for _, name := range o.asked {
+		if !slices.Contains(questionNames(), name) {
+			return 0, 0, usageError{fmt.Errorf("--questions %q: choose from %s", name, strings.Join(questionNames(), ", "))}
+		}
+	}
 	switch {
+	case len(o.asked) == 0:
+		return 0, 0, usageError{errors.New("--questions: nothing is left to ask; name one")}
 	case o.rounds < 1 || o.rounds > maxRepeats:
 		return 0, 0, usageError{fmt.Errorf("--rounds %d: choose 1 to %d", o.rounds, maxRepeats)}
 	case o.turn < 10*time.Millisecond || o.turn > time.Minute:
@@ -152,12 +185,7 @@ func (o *queriesOptions) ask(ctx context.Context, p *benchProgress, live bool, r
 		return err
 	}
 	defer func() { err = errors.Join(err, end()) }()
-	var of []question
-	for _, q := range questions {
-		if q.live == live {
-			of = append(of, q)
-		}
-	}
+	of := o.questions(live)
 	turns := make([]turns, len(of))
 	p.Stage("questions", int64(o.rounds*len(of)))
 	for range o.rounds {
