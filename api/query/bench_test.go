@@ -48,7 +48,7 @@ func spreadRecord(rng *rand.Rand, serial int) flowtable.Record {
 	r.Server.Address = netip.AddrFrom4([4]byte{192, 0, 2, byte(rng.UintN(50))}).As16()
 	r.Client.Port, r.Server.Port = uint16(32768+rng.UintN(28000)), uint16(8000+rng.UintN(4))
 	at := r.StartAt
-	for m := range flowtable.Moment(flowtable.RSTAt) {
+	for m := range flowtable.RSTAt {
 		r.At[m] = at
 		at += 1 + int64(rng.ExpFloat64()*float64(int64(20_000)<<rng.UintN(10)))
 	}
