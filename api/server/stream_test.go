@@ -4,6 +4,9 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -118,6 +121,33 @@ func TestStreamsAreBounded(t *testing.T) {
 			t.Fatalf("%d streams are still served", len(a.server.streams))
 		}
 		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// The end of the server ends its streams, which have no end of their own.
+func TestServeEndsStreams(t *testing.T) {
+	a := newAppliance(t)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- a.server.Serve(ctx, listener) }()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+listener.Addr().String()+"/v1/stream", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if _, err := io.Copy(io.Discard, answer.Body); err != nil {
+		t.Errorf("the stream was cut off: %v", err)
+	}
+	if err := errors.Join(answer.Body.Close(), <-served); err != nil {
+		t.Error(err)
 	}
 }
 
