@@ -14,8 +14,8 @@ import (
 const Rows = 1000
 
 // Block holds records by columns. Column for column it is a flowtable.Record
-// with the meanings of its fields, and when the record was published. It holds
-// no pointers.
+// with the meanings of its fields, with when the record was published and the codes
+// of its phases. It holds no pointers.
 type Block struct {
 	PublishedAt      [Rows]int64 // ns since the epoch; it never falls from one row to the next
 	Serial           [Rows]uint64
@@ -37,6 +37,9 @@ type Block struct {
 	RSTBy            [Rows]flowtable.Party
 	EndReason        [Rows]flowtable.EndReason
 	Complete, Reused [Rows]bool
+	// Phases follow from At. A question about all records would otherwise spend
+	// most of its time on them.
+	Phases [Rows]Codes
 }
 
 // Side is one end of the connections.
@@ -82,6 +85,7 @@ func (b *Block) Set(i int, r *flowtable.Record, publishedAt int64) {
 	b.RSTBy[i] = r.RSTBy
 	b.EndReason[i] = r.EndReason
 	b.Complete[i], b.Reused[i] = r.Complete, r.Reused
+	b.Phases[i].read(r)
 }
 
 func (s *Side) set(i int, from *flowtable.Side) {

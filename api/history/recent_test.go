@@ -72,8 +72,12 @@ func TestBlockKeepsRecords(t *testing.T) {
 		}
 		for p := range flowtable.Phase(flowtable.Phases) {
 			got, known := b.Phase(i, p)
-			if want, wanted := r.Phase(p); got != want || known != wanted {
+			want, wanted := r.Phase(p)
+			if got != want || known != wanted {
 				t.Fatalf("row %d: %v %d %v, want %d %v", i, p, got, known, want, wanted)
+			}
+			if c := b.Phases[i][p]; (c != Unknown) != wanted || wanted && c != Encode(want) {
+				t.Fatalf("row %d: %v has code %d, want that of %d %v", i, p, c, want, wanted)
 			}
 		}
 	}

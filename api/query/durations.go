@@ -2,7 +2,6 @@ package query
 
 import (
 	"fmt"
-	"math/bits"
 
 	"github.com/finwait/finwait/api"
 	"github.com/finwait/finwait/api/history"
@@ -16,32 +15,9 @@ import (
 // The connections of a group are a list of chunks in one arena, each as large
 // as all before it up to a bound. The first place of a chunk is its header.
 type durations struct {
-	arena []phaseCodes // memory of flowtable.Reserve
+	arena []history.Codes // memory of flowtable.Reserve
 	used  uint32
 	cells []cell // for each group
-}
-
-// phaseCodes are the phases of a connection.
-type phaseCodes [flowtable.Phases]code
-
-// code is a duration in 32 bits, in its order: exact below 2^27 ns (134 ms), of
-// longer ones the first 27 bits, which is less than 2 parts in 10^8 too short.
-type code uint32
-
-// unknownCode is that of a phase that is not known.
-const unknownCode code = 1<<32 - 1
-
-// codeBits is how many bits of a duration are kept behind the first.
-const codeBits = 26
-
-func encode(ns int64) code {
-	shift := bits.Len64(uint64(ns)|1<<codeBits) - 1 - codeBits
-	return code(shift<<codeBits + int(ns>>shift))
-}
-
-func (c code) ns() int64 {
-	shift := max(int(c>>codeBits)-1, 0)
-	return int64(c)<<shift - int64(shift)<<codeBits<<shift
 }
 
 // cell is the connections of one group. Places are in the arena; there is
@@ -87,7 +63,7 @@ func (d *durations) enlarge(places uint64) error {
 	if uint64(len(d.arena)) >= places {
 		return nil
 	}
-	larger, err := flowtable.Reserve[phaseCodes](places)
+	larger, err := flowtable.Reserve[history.Codes](places)
 	if err != nil {
 		return fmt.Errorf("the phases of connections: %w", err)
 	}
@@ -124,38 +100,10 @@ func (d *durations) add(f *frame, rows []uint16, groups []uint32, n int) error {
 				return err
 			}
 		}
-		d.arena[c.next].read(f.block, int(row))
+		d.arena[c.next] = f.block.Phases[row]
 		c.next++
 	}
 	return nil
-}
-
-// read is what Block.Phase says of row i, without asking four times: this is
-// most of what a question about all records costs.
-func (c *phaseCodes) read(b *history.Block, i int) {
-	const (
-		fin1, ack1 = 1 << flowtable.FIN1At, 1 << flowtable.ACK1At
-		fin2, ack2 = 1 << flowtable.FIN2At, 1 << flowtable.ACK2At
-		rst        = 1 << flowtable.RSTAt
-	)
-	seen := b.Seen[i]
-	fin1At, ack1At, fin2At, ack2At := b.At[flowtable.FIN1At][i], b.At[flowtable.ACK1At][i], b.At[flowtable.FIN2At][i], b.At[flowtable.ACK2At][i]
-	c[flowtable.FINWait1] = codeOf(seen&(fin1|ack1) == fin1|ack1, ack1At-fin1At)
-	c[flowtable.CloseWait] = codeOf(seen&(ack1|fin2) == ack1|fin2, fin2At-ack1At)
-	c[flowtable.LastACK] = codeOf(seen&(fin2|ack2) == fin2|ack2, ack2At-fin2At)
-	if b.CloseKind[i] == flowtable.Reset {
-		c[flowtable.Teardown] = codeOf(seen&(fin1|rst) == fin1|rst, b.At[flowtable.RSTAt][i]-fin1At)
-	} else {
-		c[flowtable.Teardown] = codeOf(seen&(fin1|ack2) == fin1|ack2, ack2At-fin1At)
-	}
-}
-
-// codeOf is a duration between two moments, both of which were seen.
-func codeOf(seen bool, ns int64) code {
-	if !seen || ns < 0 {
-		return unknownCode
-	}
-	return encode(ns)
 }
 
 // grow gives a group one more chunk.
@@ -164,7 +112,7 @@ func (d *durations) grow(c *cell) error {
 	if c.first != 0 {
 		size = min(2*(c.end-c.last), maxChunk)
 		c.count += c.end - c.last - 1
-		d.arena[c.last][headerNext] = code(d.used)
+		d.arena[c.last][headerNext] = history.Code(d.used)
 	} else {
 		c.first = d.used
 	}
@@ -174,7 +122,7 @@ func (d *durations) grow(c *cell) error {
 		}
 	}
 	c.last, c.next, c.end = d.used, d.used+1, d.used+size
-	d.arena[c.last] = phaseCodes{headerSize: code(size)}
+	d.arena[c.last] = history.Codes{headerSize: history.Code(size)}
 	d.used += size
 	return nil
 }
@@ -188,7 +136,7 @@ func (c *cell) len() int {
 }
 
 // chunks calls yield with the connections of a group, piece by piece.
-func (d *durations) chunks(c *cell, yield func([]phaseCodes) bool) {
+func (d *durations) chunks(c *cell, yield func([]history.Codes) bool) {
 	for at := c.first; at != 0; {
 		header := d.arena[at]
 		end := at + uint32(header[headerSize])
@@ -208,7 +156,7 @@ func (d *durations) phases(group uint32) [flowtable.Phases]percentiles {
 		return [flowtable.Phases]percentiles{}
 	}
 	c := &d.cells[group]
-	return percentilesOf(c.len(), func(yield func([]phaseCodes) bool) { d.chunks(c, yield) })
+	return percentilesOf(c.len(), func(yield func([]history.Codes) bool) { d.chunks(c, yield) })
 }
 
 // stats returns them for an answer.

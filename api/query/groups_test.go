@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/finwait/finwait/api"
+	"github.com/finwait/finwait/api/history"
 	"github.com/finwait/finwait/flowtable"
 )
 
@@ -125,7 +126,7 @@ func checkStats(t *testing.T, what string, got api.PhaseStats, values []int64) {
 		switch n := len(values); {
 		case n == 0 && p != nil:
 			t.Errorf("%s: p%d %d of nothing", what, percent, *p)
-		case n > 0 && (p == nil || *p != encode(values[(n*percent+99)/100-1]).ns()):
+		case n > 0 && (p == nil || *p != history.Encode(values[(n*percent+99)/100-1]).NS()):
 			t.Errorf("%s: p%d %v, want %d", what, percent, p, values[(n*percent+99)/100-1])
 		}
 	}

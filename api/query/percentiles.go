@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/finwait/finwait/api"
+	"github.com/finwait/finwait/api/history"
 	"github.com/finwait/finwait/flowtable"
 )
 
@@ -36,16 +37,16 @@ func places(n int) (at [len(ranks)]int) {
 }
 
 // percentilesOf takes the phases of n connections in pieces.
-func percentilesOf(n int, pieces iter.Seq[[]phaseCodes]) (of [flowtable.Phases]percentiles) {
+func percentilesOf(n int, pieces iter.Seq[[]history.Codes]) (of [flowtable.Phases]percentiles) {
 	if n > sortedBelow {
 		return selected(pieces)
 	}
-	var all [sortedBelow]code
+	var all [sortedBelow]history.Code
 	for p := range of {
 		values := all[:0]
 		for piece := range pieces {
 			for i := range piece {
-				if c := piece[i][p]; c != unknownCode {
+				if c := piece[i][p]; c != history.Unknown {
 					values = append(values, c)
 				}
 			}
@@ -60,8 +61,8 @@ func percentilesOf(n int, pieces iter.Seq[[]phaseCodes]) (of [flowtable.Phases]p
 	return of
 }
 
-func (p *percentiles) set(p50, p90, p99, greatest code) {
-	p.p50, p.p90, p.p99, p.max = p50.ns(), p90.ns(), p99.ns(), greatest.ns()
+func (p *percentiles) set(p50, p90, p99, greatest history.Code) {
+	p.p50, p.p90, p.p99, p.max = p50.NS(), p90.NS(), p99.NS(), greatest.NS()
 }
 
 // sortedBelow is how many connections are sorted rather than counted by buckets.
@@ -73,18 +74,18 @@ const (
 	buckets    = (32 - bucketBits + 1) << bucketBits
 )
 
-func bucketOf(c code) int {
+func bucketOf(c history.Code) int {
 	exponent := bits.Len32(uint32(c)|1<<bucketBits) - 1 - bucketBits
 	return exponent<<bucketBits + int(c>>exponent)
 }
 
 // unknownBucket has the phases that are not known.
-var unknownBucket = bucketOf(unknownCode)
+var unknownBucket = bucketOf(history.Unknown)
 
 // selected finds the values that sorting would put at the ranks' places. It
 // counts the values by buckets, and sorts what fell into the buckets that have
 // the places: that is exact, and much less than to sort everything.
-func selected(pieces iter.Seq[[]phaseCodes]) (of [flowtable.Phases]percentiles) {
+func selected(pieces iter.Seq[[]history.Codes]) (of [flowtable.Phases]percentiles) {
 	var (
 		counts [flowtable.Phases][buckets]uint32
 		wanted [flowtable.Phases][buckets]uint8 // number of a bucket that has a place, plus 1
@@ -119,9 +120,9 @@ func selected(pieces iter.Seq[[]phaseCodes]) (of [flowtable.Phases]percentiles) 
 type picks struct {
 	count  int
 	at     [len(ranks)]int
-	values [len(ranks)][]code // of the buckets that have a place
-	bucket [len(ranks)]int    // of each rank: which of values
-	before [len(ranks)]int    // of each rank: values in lower buckets
+	values [len(ranks)][]history.Code // of the buckets that have a place
+	bucket [len(ranks)]int            // of each rank: which of values
+	before [len(ranks)]int            // of each rank: values in lower buckets
 }
 
 func (k *picks) plan(counts *[buckets]uint32, wanted *[buckets]uint8) {
@@ -138,7 +139,7 @@ func (k *picks) plan(counts *[buckets]uint32, wanted *[buckets]uint8) {
 	for b, rank := 0, 0; rank < len(ranks); b++ {
 		for ; rank < len(ranks) && k.at[rank] < below+int(counts[b]); rank++ {
 			if wanted[b] == 0 {
-				k.values[n] = make([]code, 0, counts[b])
+				k.values[n] = make([]history.Code, 0, counts[b])
 				n++
 				wanted[b] = uint8(n)
 			}
@@ -155,7 +156,7 @@ func (k *picks) percentiles() (p percentiles) {
 	for i := range k.values {
 		slices.Sort(k.values[i])
 	}
-	var found [len(ranks)]code
+	var found [len(ranks)]history.Code
 	for i := range found {
 		found[i] = k.values[k.bucket[i]][k.at[i]-k.before[i]]
 	}

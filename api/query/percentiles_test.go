@@ -10,26 +10,6 @@ import (
 	"github.com/finwait/finwait/flowtable"
 )
 
-// A code is in the order of its duration, exact below 134 ms, and else less
-// than 2 parts in 10^8 too short.
-func TestCodes(t *testing.T) {
-	rng := rand.New(rand.NewPCG(1, 2))
-	values := []int64{0, 1, 1<<27 - 1, 1 << 27, 1<<27 + 1, 1 << 40, math.MaxInt64}
-	for range 10_000 {
-		values = append(values, rng.Int64()>>rng.UintN(63))
-	}
-	slices.Sort(values)
-	last := code(0)
-	for _, v := range values {
-		c := encode(v)
-		got := c.ns()
-		if c < last || c == unknownCode || got > v || v < 1<<27 && got != v || float64(v-got) > float64(v)*2e-8 {
-			t.Errorf("%d became %d after %d, which is %d", v, c, last, got)
-		}
-		last = c
-	}
-}
-
 // Percentiles are those of sorting, whatever the values look like.
 func TestPercentilesAgainstSorting(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
@@ -44,18 +24,18 @@ func TestPercentilesAgainstSorting(t *testing.T) {
 	}
 	for name, draw := range draws {
 		for _, n := range []int{1, 2, 3, 99, 100, 101, sortedBelow, sortedBelow + 1, 5000} {
-			connections := make([]phaseCodes, n)
-			var sorted [flowtable.Phases][]code
+			connections := make([]history.Codes, n)
+			var sorted [flowtable.Phases][]history.Code
 			for i := range connections {
 				for p := range connections[i] {
-					connections[i][p] = unknownCode
+					connections[i][p] = history.Unknown
 					if v := draw(); v >= 0 && rng.IntN(p+1) == 0 { // some are not known
-						connections[i][p] = encode(v)
-						sorted[p] = append(sorted[p], encode(v))
+						connections[i][p] = history.Encode(v)
+						sorted[p] = append(sorted[p], history.Encode(v))
 					}
 				}
 			}
-			got := percentilesOf(n, func(yield func([]phaseCodes) bool) {
+			got := percentilesOf(n, func(yield func([]history.Codes) bool) {
 				for rest := connections; len(rest) > 0; {
 					k := min(len(rest), 1+rng.IntN(700))
 					if !yield(rest[:k]) {
@@ -67,7 +47,7 @@ func TestPercentilesAgainstSorting(t *testing.T) {
 			for p, values := range sorted {
 				slices.Sort(values)
 				rank := func(percent int) int64 {
-					return values[int(math.Ceil(float64(len(values)*percent)/100))-1].ns()
+					return values[int(math.Ceil(float64(len(values)*percent)/100))-1].NS()
 				}
 				var want percentiles
 				if len(values) > 0 {
@@ -83,14 +63,14 @@ func TestPercentilesAgainstSorting(t *testing.T) {
 
 func TestBucketsRise(t *testing.T) {
 	last := -1
-	for _, c := range []code{0, 1, 63, 64, 65, 127, 128, 129, 130, 255, 256, 1 << 20, 1<<20 + 1<<15, 1 << 31, encode(math.MaxInt64), unknownCode} {
+	for _, c := range []history.Code{0, 1, 63, 64, 65, 127, 128, 129, 130, 255, 256, 1 << 20, 1<<20 + 1<<15, 1 << 31, history.Encode(math.MaxInt64), history.Unknown} {
 		if b := bucketOf(c); b < last || b >= buckets {
 			t.Errorf("code %d in bucket %d after %d", c, b, last)
 		} else {
 			last = b
 		}
 	}
-	if bucketOf(encode(math.MaxInt64)) == unknownBucket {
+	if bucketOf(history.Encode(math.MaxInt64)) == unknownBucket {
 		t.Error("the longest duration is taken for one that is not known")
 	}
 }
@@ -109,8 +89,9 @@ func TestDurationsKeepValues(t *testing.T) {
 		for i := range each {
 			for g := range groups {
 				rows[g], of[g] = uint16(g), uint32(g)
-				in.block.At[flowtable.FIN1At][g], in.block.At[flowtable.ACK1At][g] = 0, int64(1000*g+i)
-				in.block.Seen[g] = 1<<flowtable.FIN1At | 1<<flowtable.ACK1At
+				r := flowtable.Record{Seen: 1<<flowtable.FIN1At | 1<<flowtable.ACK1At}
+				r.At[flowtable.ACK1At] = int64(1000*g + i)
+				in.block.Set(g, &r, 0)
 			}
 			if err := d.add(&in, rows, of, groups); err != nil {
 				t.Fatal(err)

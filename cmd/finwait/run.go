@@ -70,7 +70,7 @@ those of the connections that were open at the end too.`,
 	flags.StringVar(&o.mode, "mode", "tap", "how to measure: tap")
 	flags.StringVar(&o.listen, "listen", defaultListen, "address and port of the HTTP API")
 	flags.Uint32Var(&o.maxFlows, "max-flows", 1<<18, "connections that can be followed at once")
-	flags.IntVar(&o.recent, "recent", 1_000_000, "finished connections kept for the API, 236 octets each")
+	flags.IntVar(&o.recent, "recent", 1_000_000, "finished connections kept for the API, 252 octets each")
 	flags.StringVar(&o.records, "records", "", "file to append every record to, one JSON object a line; - is standard output")
 	flags.BoolVar(&o.force, "force", false, "take an interface with an address of this machine, which is then not reached through it")
 	flags.BoolVar(&o.generic, "generic", false, "use generic XDP even where the driver has native XDP")
