@@ -187,6 +187,11 @@ func (o *queriesOptions) ask(ctx context.Context, p *benchProgress, live bool, r
 	defer func() { err = errors.Join(err, end()) }()
 	of := o.questions(live)
 	turns := make([]turns, len(of))
+	for _, q := range of { // memory that the first question takes is kept
+		if err := client(ctx, q.path); err != nil {
+			return err
+		}
+	}
 	p.Stage("questions", int64(o.rounds*len(of)))
 	for range o.rounds {
 		for i, q := range of {
@@ -289,7 +294,7 @@ func (t *turns) results(name, unit string) []report.Result {
 }
 
 var queriesNotes = []string{
-	"answer is from the request to the last octet of the answer, over HTTP on the loopback interface, one question at a time.",
+	"answer is from the request to the last octet of the answer, over HTTP on the loopback interface, one question at a time; each was asked once before.",
 	"loss is 1 - asked/quiet of the worker's speed, the median of what each round gave; single rounds of a machine that does other things are off by several per cent.",
 	"the worker makes its segments itself, as fast as it can: a worker that waits for traffic has time to spare.",
 }
