@@ -16,6 +16,7 @@ const (
 	MaxPoints     = 2000
 	defaultPoints = 120
 	defaultSince  = 15 * time.Minute
+	maxWindow     = 100 * 365 * 24 * time.Hour // what can be cut without leaving 64 bits
 )
 
 // steps are the intervals that are chosen where none is asked for.
@@ -43,6 +44,9 @@ func NewWindow(f *Filter, interval time.Duration, now int64) (Window, error) {
 	}
 	if w.Since >= w.Until {
 		return w, errors.New("since is not before until, or not before now")
+	}
+	if uint64(w.Until)-uint64(w.Since) > uint64(maxWindow) {
+		return w, errors.New("since is more than a century before until")
 	}
 	if w.Interval == 0 {
 		for _, step := range steps {

@@ -259,7 +259,8 @@ func TestWindows(t *testing.T) {
 	for _, c := range []struct {
 		query    string
 		interval time.Duration
-	}{{"since=1h", time.Second}, {"since=1m&until=2m", 0}, {"since=2199-01-01T00:00:00Z", 0}} {
+	}{{"since=1h", time.Second}, {"since=1m&until=2m", 0}, {"since=2199-01-01T00:00:00Z", 0},
+		{"since=1700-01-01T00:00:00Z", 0}, {"since=2562047h", 0}, {"since=2562047h", time.Hour}} {
 		if w, err := NewWindow(parse(t, c.query, Records), c.interval, now); err == nil {
 			t.Errorf("%q: %+v", c.query, w)
 		}

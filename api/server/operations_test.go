@@ -194,6 +194,7 @@ func TestBadParameters(t *testing.T) {
 		"/v1/top?by=fame":                          {"by"},
 		"/v1/top":                                  {"by"},
 		"/v1/series?interval=10":                   {"interval"},
+		"/v1/series?since=1700-01-01T00:00:00Z":    {"since"},
 		"/v1/series?interval=1us":                  {"interval"},
 		"/v1/series?since=24h&interval=1s":         {"since"},
 		"/v1/stream?limit=1":                       {"limit"},
