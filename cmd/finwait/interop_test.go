@@ -23,9 +23,9 @@ import (
 	"github.com/finwait/finwait/xdp/lab"
 )
 
-// program returns the path of another one's program, which make interop
+// installed returns the path of another one's program, which make interop
 // installs.
-func program(t *testing.T, name string) string {
+func installed(t *testing.T, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
@@ -92,7 +92,7 @@ func tsharks(t *testing.T, file string) tallies {
 	for _, f := range fields {
 		args = append(args, "-e", f)
 	}
-	out, err := exec.Command(program(t, "tshark"), args...).Output()
+	out, err := exec.Command(installed(t, "tshark"), args...).Output()
 	if err != nil {
 		t.Fatalf("tshark -r %s: %v", file, err)
 	}
@@ -196,7 +196,7 @@ func TestInteropEditcap(t *testing.T) {
 		want := replayed(t, file)
 		for _, format := range []string{"pcapng", "nsecpcap"} {
 			to := filepath.Join(dir, filepath.Base(file)+"."+format)
-			if out, err := exec.Command(program(t, "editcap"), "-F", format, file, to).CombinedOutput(); err != nil {
+			if out, err := exec.Command(installed(t, "editcap"), "-F", format, file, to).CombinedOutput(); err != nil {
 				t.Fatalf("editcap -F %s %s: %v: %s", format, file, err, out)
 			}
 			same(filepath.Base(to), want, replayed(t, to))
@@ -205,7 +205,7 @@ func TestInteropEditcap(t *testing.T) {
 	base := captures(t)
 	parts := []string{filepath.Join(base, "amqp1.pcap"), filepath.Join(base, "pulsar-consumer.pcap"), filepath.Join(base, "openwire_injected.pcap")}
 	to := filepath.Join(dir, "merged.pcapng")
-	if out, err := exec.Command(program(t, "mergecap"), append([]string{"-F", "pcapng", "-w", to}, parts...)...).CombinedOutput(); err != nil {
+	if out, err := exec.Command(installed(t, "mergecap"), append([]string{"-F", "pcapng", "-w", to}, parts...)...).CombinedOutput(); err != nil {
 		t.Fatalf("mergecap: %v: %s", err, out)
 	}
 	same("merged", replayed(t, parts...), replayed(t, to))
@@ -218,7 +218,7 @@ func TestInteropSoftflowd(t *testing.T) {
 	file := filepath.Join(captures(t), "every-teardown.pcap")
 	dir := t.TempDir()
 	port := freePort(t)
-	collector := exec.Command(program(t, "nfcapd"), "-l", dir, "-b", "127.0.0.1", "-p", port, "-t", "3600", "-B", "8000000")
+	collector := exec.Command(installed(t, "nfcapd"), "-l", dir, "-b", "127.0.0.1", "-p", port, "-t", "3600", "-B", "8000000")
 	if err := collector.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -228,7 +228,7 @@ func TestInteropSoftflowd(t *testing.T) {
 	waitForUDP(t, port)
 	limit, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	exporter := exec.CommandContext(limit, program(t, "softflowd"), "-r", file, "-n", "127.0.0.1:"+port, "-v", "9", "-m", "100000", "-d",
+	exporter := exec.CommandContext(limit, installed(t, "softflowd"), "-r", file, "-n", "127.0.0.1:"+port, "-v", "9", "-m", "100000", "-d",
 		"-p", filepath.Join(t.TempDir(), "pid"), "-c", "none")
 	if out, err := exporter.CombinedOutput(); err != nil {
 		t.Fatalf("softflowd: %v: %s", err, out)
@@ -238,7 +238,7 @@ func TestInteropSoftflowd(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-ended
-	out, err := exec.Command(program(t, "nfdump"), "-R", dir, "-q", "-N", "-6", "-o", "fmt:%sa|%sp|%da|%dp|%pr|%pkt|%byt").Output()
+	out, err := exec.Command(installed(t, "nfdump"), "-R", dir, "-q", "-N", "-6", "-o", "fmt:%sa|%sp|%da|%dp|%pr|%pkt|%byt").Output()
 	if err != nil {
 		t.Fatalf("nfdump: %v", err)
 	}
@@ -315,7 +315,7 @@ func liveAndReplay(t *testing.T) (live, replay []object, dropped uint64) {
 	}
 	defer func() { _ = network.Close() }()
 	file := filepath.Join(t.TempDir(), "tap.pcap")
-	dump := exec.Command(program(t, "tcpdump"), "-i", "to-"+lab.TapInterface, "-w", file, "-s", "128", "-B", "65536", "-U")
+	dump := exec.Command(installed(t, "tcpdump"), "-i", "to-"+lab.TapInterface, "-w", file, "-s", "128", "-B", "65536", "-U")
 	var said bytes.Buffer
 	dump.Stderr = &said
 	if err := network.Do(lab.Hub, dump.Start); err != nil {
