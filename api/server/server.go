@@ -18,6 +18,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/finwait/finwait/api"
+	"github.com/finwait/finwait/api/dashboard"
 	"github.com/finwait/finwait/api/history"
 )
 
@@ -95,6 +96,11 @@ func New(config Config) (*Server, error) {
 		// The client is gone where this fails; there is nobody left to tell.
 		_, _ = w.Write(document)
 	})
+	page, err := dashboard.New()
+	if err != nil {
+		return nil, err
+	}
+	page.Register(mux)
 	s.handler = guard(mux)
 	return s, nil
 }

@@ -140,7 +140,7 @@ func (a *appliance) problemAt(t *testing.T, method, path string, status int) (de
 
 func TestWhatIsNotThere(t *testing.T) {
 	a := newAppliance(t)
-	for _, path := range []string{"/", "/v1", "/docs", "/schemas/Flow.json", "/openapi.yaml"} {
+	for _, path := range []string{"/page/", "/v1", "/docs", "/schemas/Flow.json", "/openapi.yaml"} {
 		if detail, _ := a.problemAt(t, http.MethodGet, path, 404); !strings.Contains(detail, `"`+path+`"`) {
 			t.Errorf("%s: detail %q", path, detail)
 		}
