@@ -47,6 +47,10 @@ interop: ## hold finwait against other people's programs; installs them (Debian,
 	.ci/interop-packages
 	$(GO) test -tags interop -timeout 20m -run Interop ./...
 
+.PHONY: picture
+picture: ## take the pictures of the page in docs/ anew, in the laboratory (root, Chromium)
+	$(GO) test -tags interop -count 1 -run InteropPageOfLab ./cmd/finwait -args -picture $(CURDIR)/docs/dashboard
+
 .PHONY: generate
 generate: ## compile the BPF programs anew (needs clang 14 and libbpf-dev)
 	$(GO) generate ./...
