@@ -3,7 +3,7 @@
 
 import { html } from "./elements.js";
 
-const beyond = 12; // rows above and below those in view
+const beyond = 24; // rows above and below those in view
 
 export class Rows {
   /**
@@ -16,16 +16,34 @@ export class Rows {
     Object.assign(this, { scroller, body, make, identify, items: [] });
     this.above = html("div", { class: "spacer", role: "presentation" });
     this.below = html("div", { class: "spacer", role: "presentation" });
+    this.made = new Map(); // rows in the document, by index, without gaps
+    this.first = this.last = 0; // of what is made, the last left out
+    body.append(this.above, this.below);
     scroller.addEventListener("scroll", () => this.schedule(), { passive: true });
-    new ResizeObserver(() => this.schedule()).observe(scroller);
+    new ResizeObserver(() => this.measure()).observe(scroller);
     body.addEventListener("keydown", (event) => this.key(event));
   }
 
   /** Shows other items. The row that has the focus keeps it, where it is still there. */
   update(items) {
+    const focused = this.body.contains(document.activeElement) && document.activeElement.closest("[data-id]");
     this.items = items;
-    this.drawn = null;
-    this.draw();
+    this.drawAnew();
+    if (focused)
+      this.linkOf(items.findIndex((item) => this.identify(item) === focused.dataset.id))?.focus({
+        preventScroll: true,
+      });
+  }
+
+  // measure takes the height of rows, which a narrow screen changes.
+  measure() {
+    const height = parseFloat(getComputedStyle(this.scroller).getPropertyValue("--row"));
+    if (height === this.height) {
+      this.schedule();
+      return;
+    }
+    this.height = height;
+    this.drawAnew();
   }
 
   schedule() {
@@ -35,33 +53,43 @@ export class Rows {
     });
   }
 
-  get height() {
-    return parseFloat(getComputedStyle(this.scroller).getPropertyValue("--row")) || 36;
+  drawAnew() {
+    for (const row of this.made.values()) row.remove();
+    this.made.clear();
+    if (this.height > 0) this.draw();
   }
 
+  // draw makes the rows that have come near, and lets those go that are far.
   draw() {
-    const height = this.height;
-    const first = Math.max(0, Math.floor(this.scroller.scrollTop / height) - beyond);
-    const last = Math.min(
-      this.items.length,
-      Math.ceil((this.scroller.scrollTop + this.scroller.clientHeight) / height) + beyond,
-    );
-    if (this.drawn?.first === first && this.drawn.last === last && this.drawn.height === height) return;
-    this.drawn = { first, last, height };
-    const focused = this.body.contains(document.activeElement)
-      ? document.activeElement.closest("[data-id]")?.dataset.id
-      : null;
-    this.above.style.height = `${first * height}px`;
-    this.below.style.height = `${(this.items.length - last) * height}px`;
-    const rows = this.items.slice(first, last).map((item, i) => {
-      const row = this.make(item, first + i);
-      row.dataset.id = this.identify(item);
-      row.dataset.index = first + i;
-      return row;
-    });
-    this.body.replaceChildren(this.above, ...rows, this.below);
-    if (focused)
-      this.linkOf(this.items.findIndex((item) => this.identify(item) === focused))?.focus({ preventScroll: true });
+    const from = Math.min(Math.floor(this.scroller.scrollTop / this.height), Math.max(0, this.items.length - 1));
+    const to = Math.min(this.items.length, from + Math.ceil(this.scroller.clientHeight / this.height) + 1);
+    if (this.made.size > 0 && this.first <= from && to <= this.last) return;
+    this.first = Math.max(0, from - beyond);
+    this.last = Math.min(this.items.length, to + beyond);
+    for (const [index, row] of this.made) {
+      if (index >= this.first && index < this.last) continue;
+      row.remove();
+      this.made.delete(index);
+    }
+    const kept = this.made.size > 0 ? Math.min(...this.made.keys()) : this.last;
+    this.above.after(...this.makeRows(this.first, kept));
+    this.below.before(...this.makeRows(kept, this.last));
+    this.above.style.height = `${this.first * this.height}px`;
+    this.below.style.height = `${(this.items.length - this.last) * this.height}px`;
+  }
+
+  // makeRows makes those rows between two indices that are not there.
+  makeRows(from, to) {
+    const rows = [];
+    for (let index = from; index < to; index++) {
+      if (this.made.has(index)) continue;
+      const row = this.make(this.items[index], index);
+      row.dataset.id = this.identify(this.items[index]);
+      row.dataset.index = index;
+      this.made.set(index, row);
+      rows.push(row);
+    }
+    return rows;
   }
 
   key(event) {
