@@ -105,6 +105,11 @@ func testShows(t *testing.T, s *site, tab *browser.Tab) {
 	if open := tab.Text("#concurrency .legend .value"); open != "1" {
 		t.Errorf("open at once: %q", open)
 	}
+	browser.Value[bool](tab, `(document.querySelectorAll("main .as-table").forEach((d) => { d.open = true; }), true)`)
+	tab.Await(`[...document.querySelectorAll("main .as-table")].every((d) => d.querySelectorAll("tbody tr").length > 10)`)
+	if heads := tab.Texts("#phases .as-table thead th"); strings.Join(heads[:min(len(heads), 4)], " ") != "Time p50 p90 p99" {
+		t.Errorf("the table of a chart has the columns %v", heads)
+	}
 	if appliance := tab.Text("#appliance"); !strings.Contains(appliance, "eth1 (native, veth)") || !strings.Contains(appliance, "1.2.3") {
 		t.Errorf("the appliance: %q", appliance)
 	}

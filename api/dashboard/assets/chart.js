@@ -3,7 +3,8 @@
 // can choose a part of the time: the pointer by dragging, the keyboard by Enter
 // at either end.
 
-import { html, replace, svg, setText } from "./elements.js";
+import { Alternative } from "./alternative.js";
+import { html, svg, setText } from "./elements.js";
 import { dateTime } from "./format.js";
 import { decades, linear, logarithmic, ticks, timeTicks } from "./scale.js";
 
@@ -50,13 +51,7 @@ export class TimeChart {
       "aria-label": `${options.label}, over time`,
       "aria-orientation": "horizontal",
     });
-    this.table = html("div", { class: "scroll" });
-    this.details = html(
-      "details",
-      { class: "as-table", ontoggle: () => this.fillTable() },
-      html("summary", {}, "As a table"),
-      this.table,
-    );
+    this.table = new Alternative(options.label, () => this.figures());
     const legend = html(
       "p",
       { class: "legend" },
@@ -71,7 +66,7 @@ export class TimeChart {
       ),
       this.when,
     );
-    holder.replaceChildren(legend, this.picture, this.details);
+    holder.replaceChildren(legend, this.picture, this.table.element);
     this.listen();
     this.width = 0;
     new ResizeObserver(([entry]) => {
@@ -87,7 +82,7 @@ export class TimeChart {
   update(data) {
     this.data = data;
     this.draw();
-    this.fillTable();
+    this.table.update();
   }
 
   listen() {
@@ -290,35 +285,12 @@ export class TimeChart {
     );
   }
 
-  fillTable() {
-    if (!this.details.open || !this.data) return;
+  figures() {
+    if (!this.data) return null;
     const { at, values } = this.data;
-    const rows = at.map((ms, i) =>
-      html(
-        "tr",
-        {},
-        html("th", { scope: "row" }, dateTime(ms)),
-        values.map((v) => html("td", {}, this.options.format(v[i]))),
-      ),
-    );
-    replace(
-      this.table,
-      html(
-        "table",
-        { class: "plain-table" },
-        html("caption", { class: "unseen" }, this.options.label),
-        html(
-          "thead",
-          {},
-          html(
-            "tr",
-            {},
-            html("th", { scope: "col" }, "Time"),
-            this.options.lines.map((line) => html("th", { scope: "col" }, line.name)),
-          ),
-        ),
-        html("tbody", {}, rows.reverse()),
-      ),
-    );
+    return {
+      heads: ["Time", ...this.options.lines.map((line) => line.name)],
+      rows: at.map((ms, i) => [dateTime(ms), ...values.map((v) => this.options.format(v[i]))]).reverse(),
+    };
   }
 }

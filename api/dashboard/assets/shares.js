@@ -1,6 +1,7 @@
 // How connections end, over time: one bar for each interval, shared out among
 // the ways to end.
 
+import { Alternative } from "./alternative.js";
 import { html, replace, svg } from "./elements.js";
 import { count, dateTime, nanoseconds } from "./format.js";
 import { linear, timeTicks } from "./scale.js";
@@ -19,14 +20,8 @@ export class Shares {
   constructor(holder) {
     this.legend = html("p", { class: "legend" });
     this.picture = svg("svg", { class: "chart shares", role: "img", "aria-label": "Ways to end, over time" });
-    this.table = html("div", { class: "scroll" });
-    this.details = html(
-      "details",
-      { class: "as-table", ontoggle: () => this.fillTable() },
-      html("summary", {}, "As a table"),
-      this.table,
-    );
-    holder.append(this.legend, this.picture, this.details);
+    this.table = new Alternative("Ways to end, over time", () => this.figures());
+    holder.append(this.legend, this.picture, this.table.element);
     new ResizeObserver(([entry]) => {
       this.width = Math.floor(entry.contentRect.width);
       this.draw();
@@ -47,7 +42,7 @@ export class Shares {
         .map(({ name, look }) => html("span", { class: `entry ${look} key-only` }, name)),
     );
     this.draw();
-    this.fillTable();
+    this.table.update();
   }
 
   draw() {
@@ -71,35 +66,13 @@ export class Shares {
     );
   }
 
-  fillTable() {
-    if (!this.details.open || !this.points) return;
-    const used = ways.filter((_, i) => this.used[i]);
-    const rows = this.points.map((p) =>
-      html(
-        "tr",
-        {},
-        html("th", { scope: "row" }, dateTime(p.at)),
-        p.values.filter((_, i) => this.used[i]).map((n) => html("td", {}, count(n))),
-      ),
-    );
-    replace(
-      this.table,
-      html(
-        "table",
-        { class: "plain-table" },
-        html("caption", { class: "unseen" }, "Ways to end, over time"),
-        html(
-          "thead",
-          {},
-          html(
-            "tr",
-            {},
-            ["From", ...used.map((w) => w.name)].map((h) => html("th", { scope: "col" }, h)),
-          ),
-        ),
-        html("tbody", {}, rows.reverse()),
-      ),
-    );
+  figures() {
+    if (!this.points) return null;
+    const shown = (list) => list.filter((_, i) => this.used[i]);
+    return {
+      heads: ["From", ...shown(ways).map((way) => way.name)],
+      rows: this.points.map((p) => [dateTime(p.at), ...shown(p.values).map(count)]).reverse(),
+    };
   }
 }
 
