@@ -59,6 +59,8 @@ type loser interface{ Lost() (uint64, error) }
 
 // Stats counts what a worker did. The worker writes, anyone may read.
 type Stats struct {
+	Polls        atomic.Uint64 // looks at the source
+	Batches      atomic.Uint64 // of these, with segments
 	Received     atomic.Uint64 // segments from the source
 	HandedOver   atomic.Uint64 // of these, for other workers
 	HandoverLost atomic.Uint64 // of those received, lost because a ring was full
@@ -209,9 +211,11 @@ func (w *Worker) finish() {
 func (w *Worker) turn(wait time.Duration) error {
 	before := w.team.clock()
 	n, err := w.member.Source.Receive(w.batch[:], wait)
-	w.stats.Received.Add(uint64(n))
+	w.stats.Polls.Add(1)
 	now := w.team.clock()
 	if n > 0 {
+		w.stats.Batches.Add(1)
+		w.stats.Received.Add(uint64(n))
 		w.heardAt = now
 	}
 	w.received, w.turnedAt = n, now
