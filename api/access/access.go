@@ -55,9 +55,6 @@ type Config struct {
 	// Report tells the operator what became of a file that changed; nil for
 	// nobody. It is called from any goroutine.
 	Report func(line string)
-	// Observe is told of every answer: its route's pattern without the method,
-	// empty for none, its status, and how long it took. Nil for nobody.
-	Observe func(route string, status int, took time.Duration)
 }
 
 // Access lets requests through, or refuses and counts them.
@@ -66,6 +63,7 @@ type Access struct {
 	tokens      *tokens      // nil for none
 	certificate *certificate // nil for none
 	patience    patience
+	observe     func(route string, status int, took time.Duration)
 	refusals    refusals
 	serving     atomic.Pointer[connections]
 }
@@ -84,7 +82,7 @@ func New(config Config) (*Access, error) {
 	for i, host := range config.Hosts {
 		config.Hosts[i] = strings.ToLower(strings.TrimSuffix(host, "."))
 	}
-	a := &Access{config: config, patience: defaultPatience}
+	a := &Access{config: config, patience: defaultPatience, observe: func(string, int, time.Duration) {}}
 	var err error
 	if config.TokenFile != "" {
 		if a.tokens, err = newTokens(config.TokenFile, config.Report); err != nil {
@@ -102,6 +100,11 @@ func New(config Config) (*Access, error) {
 	}
 	return a, nil
 }
+
+// Observe has f called after every answer, from many goroutines, with the pattern
+// of its route without the method, empty where it reached none, its status, and
+// how long it took. It is called before Serve.
+func (a *Access) Observe(f func(route string, status int, took time.Duration)) { a.observe = f }
 
 // Secure tells whether connections are encrypted.
 func (a *Access) Secure() bool { return a.certificate != nil }

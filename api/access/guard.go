@@ -38,13 +38,11 @@ func (a *Access) Handler(next http.Handler) http.Handler {
 		} else {
 			a.serve(answer, r, next)
 		}
-		if a.config.Observe != nil {
-			_, route, found := strings.Cut(r.Pattern, " ")
-			if !found {
-				route = r.Pattern
-			}
-			a.config.Observe(route, answer.status, time.Since(began))
+		route := r.Pattern
+		if _, path, found := strings.Cut(route, " "); found {
+			route = path
 		}
+		a.observe(route, answer.status, time.Since(began))
 	})
 }
 

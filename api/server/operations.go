@@ -146,13 +146,3 @@ func cursorProblem(text string, err error) error {
 	}
 	return err
 }
-
-// beginScan waits for one of the places to scan; done gives it back.
-func (s *Server) beginScan(ctx context.Context) (done func(), err error) {
-	select {
-	case s.scans <- struct{}{}:
-		return func() { <-s.scans }, nil
-	case <-ctx.Done():
-		return nil, problem(http.StatusServiceUnavailable, "the query ended while others were served")
-	}
-}

@@ -6,13 +6,9 @@
 package server
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"net"
 	"net/http"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -21,21 +17,6 @@ import (
 	"github.com/finwait/finwait/api/dashboard"
 	"github.com/finwait/finwait/api/history"
 )
-
-// What one client may take from the server.
-const (
-	headerTimeout   = 5 * time.Second
-	readTimeout     = 10 * time.Second
-	writeTimeout    = time.Minute
-	idleTimeout     = 2 * time.Minute
-	shutdownTimeout = 5 * time.Second
-	maxHeaderOctets = 16 << 10
-	maxBodyOctets   = 64 << 10 // no operation reads a body; this bounds what is thrown away
-)
-
-// maxScans is how many requests may read the history or the table at once: a
-// scan is bound by memory, and a query must leave cores to the workers.
-const maxScans = 2
 
 // Config is what a Server answers from. All functions and interfaces are called
 // from many goroutines at once.
@@ -46,16 +27,20 @@ type Config struct {
 	Names   *api.Names // of the live connections
 	// Status describes the appliance.
 	Status func() api.Status
+	// Mount registers what the server answers besides, such as metrics and the
+	// page; nil for nothing.
+	Mount func(mux *http.ServeMux)
 	// Health returns why the appliance cannot do its work, nil where it can.
 	// Nil means that it always can.
 	Health func() error
 }
 
-// Server is the HTTP server of the appliance.
+// Server answers the HTTP requests of the appliance. Who may ask, and how much
+// a client may take, is decided before it: by package access.
 type Server struct {
 	config  Config
 	handler http.Handler
-	scans   chan struct{}
+	scans   scans
 	streams chan struct{}
 }
 
@@ -77,16 +62,9 @@ func New(config Config) (*Server, error) {
 	if config.Health == nil {
 		config.Health = func() error { return nil }
 	}
-	s := &Server{config: config, scans: make(chan struct{}, maxScans), streams: make(chan struct{}, maxStreams)}
+	s := &Server{config: config, scans: newScans(), streams: make(chan struct{}, maxStreams)}
 	mux := http.NewServeMux()
-	// huma's own documents are off: its page of documentation loads from a
-	// CDN, and its OpenAPI handler fills a cache without a lock.
-	documents := huma.DefaultConfig("finwait", config.Version)
-	documents.OpenAPIPath, documents.DocsPath, documents.SchemasPath = "", "", ""
-	documents.CreateHooks = nil
-	operations := humago.New(mux, documents)
-	operations.UseMiddleware(checkQuery(operations))
-	s.register(operations)
+	operations := s.operations(mux)
 	document, err := json.Marshal(operations.OpenAPI())
 	if err != nil {
 		return nil, fmt.Errorf("openapi document: %w", err)
@@ -101,55 +79,38 @@ func New(config Config) (*Server, error) {
 		return nil, err
 	}
 	page.Register(mux)
-	s.handler = guard(mux)
+	if config.Mount != nil {
+		config.Mount(mux)
+	}
+	s.handler = answered(mux)
 	return s, nil
 }
 
-// Handler answers the requests; Serve uses it.
-func (s *Server) Handler() http.Handler { return s.handler }
-
-// Serve answers on listener, and closes it, until ctx ends; then requests under
-// way have a few seconds to finish, and are cut off after. It returns nil after
-// such an end. A Server may serve on several listeners at once.
-func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
-	server := &http.Server{
-		Handler:           s.handler,
-		ReadHeaderTimeout: headerTimeout,
-		ReadTimeout:       readTimeout,
-		WriteTimeout:      writeTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeaderOctets,
-		BaseContext: func(net.Listener) context.Context {
-			return context.WithValue(context.Background(), stopKey{}, ctx.Done())
-		},
-	}
-	ended := make(chan error, 1)
-	stop := context.AfterFunc(ctx, func() {
-		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
-		defer cancel()
-		err := server.Shutdown(grace)
-		if errors.Is(err, context.DeadlineExceeded) {
-			err = server.Close() // what is slower than that is cut off
-		}
-		ended <- err
-	})
-	err := server.Serve(listener)
-	if stop() {
-		return fmt.Errorf("serve http on %q: %w", listener.Addr(), err)
-	}
-	if err := <-ended; err != nil {
-		return fmt.Errorf("shut down http on %q: %w", listener.Addr(), err)
-	}
-	return nil
+// OpenAPI describes what every Server answers, for those who ask one.
+func OpenAPI(version string) *huma.OpenAPI {
+	s := &Server{config: Config{Version: version}}
+	return s.operations(http.NewServeMux()).OpenAPI()
 }
 
-// guard bounds bodies, answers paths and methods that are not there with
-// problem details, and sets the headers that all answers have.
-func guard(mux *http.ServeMux) http.Handler {
+// operations has mux answer the API.
+func (s *Server) operations(mux *http.ServeMux) huma.API {
+	// huma's own documents are off: its page of documentation loads from a
+	// CDN, and its OpenAPI handler fills a cache without a lock.
+	documents := huma.DefaultConfig("finwait", s.config.Version)
+	documents.OpenAPIPath, documents.DocsPath, documents.SchemasPath = "", "", ""
+	documents.CreateHooks = nil
+	operations := humago.New(mux, documents)
+	operations.UseMiddleware(checkQuery(operations))
+	s.register(operations)
+	return operations
+}
+
+// Handler answers the requests.
+func (s *Server) Handler() http.Handler { return s.handler }
+
+// answered answers paths and methods that are not there with problem details.
+func answered(mux *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		w.Header().Set("Cache-Control", "no-store")
-		r.Body = http.MaxBytesReader(w, r.Body, maxBodyOctets)
 		handler, pattern := mux.Handler(r)
 		if pattern != "" {
 			mux.ServeHTTP(w, r)
