@@ -1,11 +1,11 @@
 package access
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"log"
 	"net"
 	"net/http"
@@ -148,7 +148,10 @@ func (a *Access) Serve(ctx context.Context, listener net.Listener, handler http.
 		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 		ConnState:                    bounded.follow,
 		ConnContext:                  bounded.note,
-		ErrorLog:                     log.New(io.Discard, "", 0), // what clients do is counted
+		BaseContext: func(net.Listener) context.Context {
+			return context.WithValue(context.Background(), endingKey{}, ctx.Done())
+		},
+		ErrorLog: log.New(panics(a.config.Report), "", 0),
 	}
 	ended := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {
@@ -168,6 +171,28 @@ func (a *Access) Serve(ctx context.Context, listener net.Listener, handler http.
 		return fmt.Errorf("shut down http on %q: %w", listener.Addr(), err)
 	}
 	return nil
+}
+
+// endingKey is where a request's context has the end of Serve's.
+type endingKey struct{}
+
+// Ending is closed when the server that a request came by is to end, which a
+// stream should do then too; nil where it came by none.
+func Ending(ctx context.Context) <-chan struct{} {
+	ending, _ := ctx.Value(endingKey{}).(<-chan struct{})
+	return ending
+}
+
+// panics lets through what net/http says of a handler's panic, a defect; all
+// else that it says is about clients, which are counted.
+type panics func(line string)
+
+// Write implements io.Writer.
+func (report panics) Write(line []byte) (int, error) {
+	if bytes.Contains(line, []byte("http: panic serving")) {
+		report(string(bytes.TrimSpace(line)))
+	}
+	return len(line), nil
 }
 
 func (a *Access) listen(server *http.Server, listener net.Listener) error {

@@ -33,17 +33,21 @@ func (a *Access) Handler(next http.Handler) http.Handler {
 			w.Header().Set(name, value)
 		}
 		answer := &answer{ResponseWriter: w, status: http.StatusOK}
+		defer func() { a.observe(route(r), answer.status, time.Since(began)) }() // also of an answer that is cut off
 		if denied := a.check(r); denied != nil {
 			a.deny(answer, denied)
-		} else {
-			a.serve(answer, r, next)
+			return
 		}
-		route := r.Pattern
-		if _, path, found := strings.Cut(route, " "); found {
-			route = path
-		}
-		a.observe(route, answer.status, time.Since(began))
+		a.serve(answer, r, next)
 	})
+}
+
+// route is the pattern that a request met, without its method.
+func route(r *http.Request) string {
+	if _, path, found := strings.Cut(r.Pattern, " "); found {
+		return path
+	}
+	return r.Pattern
 }
 
 // check returns why a request may not pass, nil where it may.

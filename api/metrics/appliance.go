@@ -36,7 +36,7 @@ type Appliance struct {
 	Ledger  []api.LedgerEntry
 	Opened  uint64 // connections
 	Workers []Worker
-	Recent  Recent
+	Recent  api.RecentStatus
 	Sinks   []export.Failures
 }
 
@@ -48,9 +48,6 @@ type Worker struct {
 	Batches   uint64 // of these, with segments
 	Segments  uint64 // from its socket
 }
-
-// Recent is the load of the records in memory.
-type Recent struct{ Records, Capacity, MemoryOctets int }
 
 // HTTP is how the HTTP server is doing.
 type HTTP struct{ Connections, Limit int }
@@ -82,6 +79,7 @@ type figures struct {
 	ledger                                          figure
 	polls, batches, segments                        figure
 	recentRecords, recentCapacity, recentMemory     figure
+	overwritten                                     figure
 	sinkFailures, sinkRecords                       figure
 	httpConnections, httpLimit                      figure
 }
@@ -109,6 +107,7 @@ func newFigures() figures {
 		recentRecords:  newFigure("recent_records", "Records kept in memory for the API.", gauge),
 		recentCapacity: newFigure("recent_capacity_records", "Records that have room.", gauge),
 		recentMemory:   newFigure("recent_memory_bytes", "Memory reserved for them.", gauge),
+		overwritten:    newFigure("recent_overwritten_total", "Records that made room for newer ones there.", counter),
 
 		sinkFailures: newFigure("sink_failures_total", "Batches of records that a sink did not take.", counter, "sink"),
 		sinkRecords:  newFigure("sink_records_lost_total", "Records in those batches.", counter, "sink"),
@@ -151,6 +150,7 @@ func (a *appliance) Collect(metrics chan<- prometheus.Metric) {
 	add(f.recentRecords, float64(now.Recent.Records))
 	add(f.recentCapacity, float64(now.Recent.Capacity))
 	add(f.recentMemory, float64(now.Recent.MemoryOctets))
+	add(f.overwritten, float64(now.Recent.Overwritten))
 	for _, s := range now.Sinks {
 		add(f.sinkFailures, float64(s.Batches), valid(s.Name))
 		add(f.sinkRecords, float64(s.Records), valid(s.Name))

@@ -37,7 +37,7 @@ func testConfig() Config {
 				},
 				Opened:  9,
 				Workers: []Worker{{"eth1", 1, 30, 10, 20}},
-				Recent:  Recent{4, 100, 24000},
+				Recent:  api.RecentStatus{Records: 4, Capacity: 100, MemoryOctets: 24000, Overwritten: 11},
 				Sinks:   []export.Failures{{Name: "records", Batches: 2, Records: 7}},
 			}
 		},
@@ -188,6 +188,7 @@ func TestApplianceIsRead(t *testing.T) {
 		{"finwait_recent_records", "", 4},
 		{"finwait_recent_capacity_records", "", 100},
 		{"finwait_recent_memory_bytes", "", 24000},
+		{"finwait_recent_overwritten_total", "", 11},
 		{"finwait_sink_failures_total", "sink=records", 2},
 		{"finwait_sink_records_lost_total", "sink=records", 7},
 		{"finwait_http_connections", "", 3},

@@ -12,6 +12,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/finwait/finwait/api"
+	"github.com/finwait/finwait/api/access"
 	"github.com/finwait/finwait/api/query"
 )
 
@@ -24,9 +25,6 @@ const (
 	// heartbeatInterval is how long a stream is silent at most.
 	heartbeatInterval = 15 * time.Second
 )
-
-// stopKey is what a request's context has the end of the server under.
-type stopKey struct{}
 
 // stream follows the history: events flow and lost.
 func (s *Server) stream(ctx context.Context, q *StreamQuery) (*huma.StreamResponse, error) {
@@ -70,7 +68,7 @@ func (s *Server) follow(ctx context.Context, q *StreamQuery) (*query.Batches, er
 }
 
 func (s *Server) serveEvents(ctx context.Context, e *events, batches *query.Batches) error {
-	stop, _ := ctx.Value(stopKey{}).(<-chan struct{})
+	stop := access.Ending(ctx)
 	tick := time.NewTicker(streamInterval)
 	defer tick.Stop()
 	if err := e.comment("finwait"); err != nil { // the reader learns that it is served

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"runtime"
 	"sync"
@@ -16,8 +17,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/finwait/finwait/api"
+	"github.com/finwait/finwait/api/access"
 	"github.com/finwait/finwait/api/export"
 	"github.com/finwait/finwait/api/history"
+	"github.com/finwait/finwait/api/metrics"
 	"github.com/finwait/finwait/api/server"
 	"github.com/finwait/finwait/flowtable"
 	"github.com/finwait/finwait/flowtable/segment"
@@ -46,6 +49,7 @@ type applianceConfig struct {
 	timeouts flowtable.Timeouts
 	polling  worker.Polling
 	listener net.Listener
+	access   *access.Access    // who may ask at the listener; nil for everybody on this machine
 	records  io.Writer         // takes every record as NDJSON; nil for nothing that does
 	sinks    []export.Branch   // take every record besides
 	apart    bool              // the rest of the process keeps off the workers' CPUs, where there are others
@@ -64,6 +68,7 @@ type appliance struct {
 	fanout    *export.Fanout
 	clock     api.Clock
 	names     *api.Names
+	metrics   *metrics.Metrics
 	server    *server.Server
 	startedAt time.Time
 	uncounted uint64 // segments without room in the kernel's flow table, at the last look
@@ -94,6 +99,12 @@ func startAppliance(ctx context.Context, c applianceConfig) (*appliance, error) 
 
 // openAppliance opens the tap and makes everything that startAppliance starts.
 func openAppliance(c applianceConfig) (*appliance, error) {
+	if c.access == nil {
+		var err error
+		if c.access, err = access.New(access.Config{}); err != nil {
+			return nil, err
+		}
+	}
 	tap, err := xdp.Open(c.tap)
 	if err != nil {
 		return nil, err
@@ -102,12 +113,16 @@ func openAppliance(c applianceConfig) (*appliance, error) {
 	if err := a.build(); err != nil {
 		return nil, errors.Join(err, a.close())
 	}
-	a.server, err = server.New(server.Config{Version: version(), History: a.recent, Live: a, Names: a.names, Status: a.status, Health: a.health})
+	a.server, err = server.New(server.Config{Version: version(), History: a.recent, Live: a, Names: a.names, Status: a.status, Health: a.health, Mount: a.mount})
 	if err != nil {
 		return nil, errors.Join(err, a.close())
 	}
+	c.access.Observe(a.metrics.Answered)
 	return a, nil
 }
+
+// mount registers what is answered besides the API.
+func (a *appliance) mount(mux *http.ServeMux) { mux.Handle("GET /metrics", a.metrics.Handler()) }
 
 // build makes the tables, one per queue, and what they feed.
 func (a *appliance) build() (err error) {
@@ -118,7 +133,8 @@ func (a *appliance) build() (err error) {
 	if a.recent, err = history.NewRecent(a.config.recent, a.names); err != nil {
 		return fmt.Errorf("--recent: %w", err)
 	}
-	branches := []export.Branch{{Name: "recent", Sink: a.recent}}
+	a.metrics = a.newMetrics()
+	branches := []export.Branch{{Name: "recent", Sink: a.recent}, {Name: "metrics", Sink: a.metrics.Connections}}
 	if a.config.records != nil {
 		branches = append(branches, export.Branch{Name: "records", Sink: export.NewNDJSON(a.config.records, a.names)})
 	}
@@ -216,7 +232,7 @@ func (a *appliance) start(ctx context.Context) {
 	var serving context.Context
 	a.service, serving = errgroup.WithContext(serve)
 	a.service.Go(func() error {
-		if err := a.server.Serve(serving, a.config.listener); err != nil {
+		if err := a.config.access.Serve(serving, a.config.listener, a.server.Handler()); err != nil {
 			stopWork() // an appliance that cannot be asked is of no use
 			return fmt.Errorf("HTTP API on %s: %w", a.config.listener.Addr(), err)
 		}
@@ -386,10 +402,14 @@ func (a *appliance) facts() []string {
 	for _, t := range a.tables {
 		memory += t.Memory()
 	}
+	scheme := "http"
+	if a.config.access.Secure() {
+		scheme = "https"
+	}
 	return []string{
 		fmt.Sprintf("flow tables: %d for %d connections, %d MiB reserved, on CPUs %v of %d", len(a.tables), a.capacity(), memory>>20, a.cpus(), runtime.NumCPU()),
 		fmt.Sprintf("recent records: %d, %d MiB reserved", a.recent.Cap(), a.recent.Memory()>>20),
-		fmt.Sprintf("API: http://%s/v1/status (process %d)", a.config.listener.Addr(), os.Getpid()),
+		fmt.Sprintf("API: %s://%s/v1/status (process %d)", scheme, a.config.listener.Addr(), os.Getpid()),
 	}
 }
 

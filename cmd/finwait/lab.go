@@ -102,6 +102,9 @@ func runLab(ctx context.Context, o labOptions, stdout, stderr io.Writer) (err er
 	if err != nil {
 		return fmt.Errorf("--listen %q: %w; choose another address or port", o.listen, err)
 	}
+	if !listener.Addr().(*net.TCPAddr).IP.IsLoopback() {
+		return errors.Join(usageError{fmt.Errorf("--listen %q: others reach this address; a laboratory listens on loopback, such as %s", o.listen, defaultListen)}, listener.Close())
+	}
 	records, err := openRecords(o.records, stdout)
 	if err != nil {
 		return errors.Join(err, listener.Close())

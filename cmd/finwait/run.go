@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"github.com/finwait/finwait/api/access"
 	"github.com/finwait/finwait/api/history"
 	"github.com/finwait/finwait/flowtable"
 	"github.com/finwait/finwait/flowtable/worker"
@@ -32,6 +33,7 @@ type runOptions struct {
 	interfaces []string
 	mode       string
 	listen     string
+	access     *accessFlags
 	maxFlows   uint32
 	recent     int
 	records    string
@@ -52,9 +54,11 @@ func newRunCommand() *cobra.Command {
 port per direction of an optical tap. It consumes every frame that arrives
 there, so an interface with an address of this machine is refused.
 
-Records are asked for over HTTP:
-  curl 'http://127.0.0.1:8480/v1/flows?close_kind=reset'
+Records are asked for over HTTP, by finwait's own commands or by any client:
+  finwait watch
+  finwait flows --close-kind reset
   curl 'http://127.0.0.1:8480/v1/teardown?group_by=server'
+Others than this machine need a token, which --token-file has.
 An interrupt (Ctrl-C) or SIGTERM writes out open connections and leaves the
 machine as it was. The API ends with the process: --records keeps all records,
 those of the connections that were open at the end too.`,
@@ -74,6 +78,7 @@ those of the connections that were open at the end too.`,
 	flags.StringVar(&o.records, "records", "", "file to append every record to, one JSON object a line; - is standard output")
 	flags.BoolVar(&o.force, "force", false, "take an interface with an address of this machine, which is then not reached through it")
 	flags.BoolVar(&o.generic, "generic", false, "use generic XDP even where the driver has native XDP")
+	o.access = addAccessFlags(flags)
 	accounting := addAccountingFlag(flags)
 	polling := addPollingFlags(flags)
 	timeouts := addTimeoutFlags(flags, flowtable.LiveTimeouts())
@@ -155,6 +160,11 @@ func run(ctx context.Context, o runOptions, stdout, stderr io.Writer) (err error
 	if err != nil {
 		return fmt.Errorf("--listen %q: %w; choose another address or port", o.listen, err)
 	}
+	report := func(line string) { fmt.Fprintln(stderr, line) }
+	gate, err := o.access.open(o.listen, listener, access.Config{Report: report})
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
 	records, err := openRecords(o.records, stdout)
 	if err != nil {
 		return errors.Join(err, listener.Close())
@@ -166,9 +176,10 @@ func run(ctx context.Context, o runOptions, stdout, stderr io.Writer) (err error
 		timeouts: o.timeouts,
 		polling:  o.polling,
 		listener: listener,
+		access:   gate,
 		apart:    true,
 		patience: lastRecords,
-		report:   func(line string) { fmt.Fprintln(stderr, line) },
+		report:   report,
 	}
 	if records != nil {
 		defer func() { err = errors.Join(err, records.Close()) }()
@@ -182,9 +193,7 @@ func run(ctx context.Context, o runOptions, stdout, stderr io.Writer) (err error
 	if o.records != "" {
 		fmt.Fprintf(stderr, "records: appended to %q\n", o.records)
 	}
-	if !listener.Addr().(*net.TCPAddr).IP.IsLoopback() {
-		fmt.Fprintf(stderr, "warning: the API answers anybody who reaches %s, without a password\n", listener.Addr())
-	}
+	warnOfAccess(gate, listener.Addr(), stderr)
 	a.wait(ctx)
 	fmt.Fprintln(stderr, "stopping: writing out open connections")
 	err = a.stop()

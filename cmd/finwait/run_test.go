@@ -190,18 +190,105 @@ func TestRunInterfaceGone(t *testing.T) {
 	}
 }
 
-// What an operator should know is a warning: an API that others reach. Generic
-// XDP that was asked for is a fact.
-func TestRunWarns(t *testing.T) {
+// Generic XDP that was asked for is a fact.
+func TestRunGeneric(t *testing.T) {
 	s := newSite(t, 1)
-	r := s.start("--generic", "--listen", "0.0.0.0:0")
-	if status := r.stop(); status != 0 {
-		t.Errorf("exit status %d", status)
+	r := s.start("--generic")
+	if status := r.stop(); status != 0 || !strings.Contains(r.stderr.String(), "generic XDP") {
+		t.Errorf("exit status %d: %s", status, r.stderr.String())
 	}
-	for _, want := range []string{"generic XDP", "\nwarning: the API answers anybody who reaches ", "without a password"} {
+}
+
+// Who listens for others needs a token, and is warned of what goes unencrypted;
+// the page and the health need none.
+func TestRunForOthers(t *testing.T) {
+	s := newSite(t, 1)
+	r := s.launch("--listen", "0.0.0.0:0")
+	r.awaitEnd("no token")
+	for _, want := range []string{`--listen "0.0.0.0:0"`, "--token-file", "openssl rand"} {
+		if r.status != exitUsage || !strings.Contains(r.stderr.String(), want) {
+			t.Errorf("exit status %d, the message lacks %q: %s", r.status, want, r.stderr.String())
+		}
+	}
+	const token = "a-token-of-this-test-alone"
+	file := filepath.Join(t.TempDir(), "tokens")
+	if err := os.WriteFile(file, []byte(token), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	r = s.start("--listen", "0.0.0.0:0", "--token-file", file)
+	for _, want := range []string{"\nwarning: tokens and answers are not encrypted", "\nwarning: other users of this machine may read"} {
 		if !strings.Contains(r.stderr.String(), want) {
 			t.Errorf("the start lacks %q: %s", want, r.stderr.String())
 		}
+	}
+	_, port, err := net.SplitHostPort(r.api)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := net.JoinHostPort("127.0.0.1", port)
+	for _, c := range []struct {
+		path, token string
+		status      int
+	}{{"/healthz", "", 200}, {"/v1/status", "", 401}, {"/metrics", "", 401}, {"/openapi.json", "", 401}, {"/v1/status", token, 200}, {"/metrics", token, 200}, {"/metrics", token + "x", 401}} {
+		if status, body := s.ask(at, c.path, "Authorization: Bearer "+c.token); status != c.status {
+			t.Errorf("%s with token %q: %d: %s", c.path, c.token, status, body)
+		}
+	}
+	_, body := s.ask(at, "/v1/status", "Authorization: Bearer "+token)
+	refused := map[string]int64{}
+	for _, e := range readObjects(t, string(body))[0]["ledger"].([]any) {
+		if entry := object(e.(map[string]any)); entry["stage"] == stageHTTP {
+			refused[entry["reason"].(string)] = entry.integer(t, "count")
+		}
+	}
+	if refused["token_wrong"] != 4 {
+		t.Errorf("refusals in the ledger: %v", refused)
+	}
+	if status := r.stop(); status != 0 {
+		t.Errorf("exit status %d", status)
+	}
+}
+
+// Metrics say what the API says.
+func TestRunMetrics(t *testing.T) {
+	s := newSite(t, 2)
+	r := s.start("--linger", "0")
+	held, _ := s.connect()
+	if err := held.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	r.awaitState(held, "FIN-WAIT-2", "CLOSE-WAIT")
+	closed, closedServer := s.connect()
+	for _, c := range []*net.TCPConn{closed, closedServer} {
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "record of a closed connection", func() bool { return len(r.list(of("/v1/flows", closed), "flows")) == 1 })
+	flow := r.list(of("/v1/flows", closed), "flows")[0]
+	labels := `{close_initiator="client",close_kind="` + flow["close_kind"].(string) + `"`
+	status, body := s.ask(r.api, "/metrics")
+	if status != http.StatusOK {
+		t.Fatalf("/metrics: %d: %s", status, body)
+	}
+	for _, want := range []string{
+		"finwait_connections_closed_total" + labels + `,end_reason="closed"} 1`,
+		"finwait_teardown_seconds_count" + labels + "} 1",
+		`finwait_connections{end="client",state="FIN-WAIT-2"} 1`,
+		`finwait_connections{end="server",state="CLOSE-WAIT"} 1`,
+		"finwait_connections_opened_total 2",
+		`finwait_retransmits_total{segment="syn",sender="client"} 0`,
+		`finwait_ledger_total{interface="tap0",loss="true",queue="1",reason="rx_ring_full",stage="socket"} 0`,
+		`finwait_sink_records_lost_total{sink="recent"} 0`,
+		"finwait_recent_records 1", "go_goroutines ", "process_resident_memory_bytes ",
+		`finwait_http_requests_total{code="200",route="/v1/flows"} `,
+	} {
+		if !strings.Contains(string(body), "\n"+want) {
+			t.Errorf("the metrics lack %s", want)
+		}
+	}
+	if polls := regexp.MustCompile(`\nfinwait_worker_polls_total\{interface="tap0",queue="0"\} [1-9]`); !polls.Match(body) {
+		t.Error("worker 0 never looked at its socket")
 	}
 }
 

@@ -246,20 +246,28 @@ func (r *running) stop() int {
 	return r.status
 }
 
-// ask returns the API's answer.
-func (s *site) ask(api, path string) (status int, body []byte) {
+// dial opens a connection in the tap's namespace.
+func (s *site) dial(ctx context.Context, network, address string) (c net.Conn, err error) {
+	err = s.Do(lab.Tap, func() (err error) {
+		c, err = new(net.Dialer).DialContext(ctx, network, address)
+		return err
+	})
+	return c, err
+}
+
+// ask returns the API's answer to a request with headers written as "Name: value".
+func (s *site) ask(api, path string, headers ...string) (status int, body []byte) {
 	s.t.Helper()
-	client := http.Client{Timeout: patience, Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, network, address string) (c net.Conn, err error) {
-			err = s.Do(lab.Tap, func() (err error) {
-				c, err = new(net.Dialer).DialContext(ctx, network, address)
-				return err
-			})
-			return c, err
-		},
-	}}
-	answer, err := client.Get("http://" + api + path)
+	client := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true, DialContext: s.dial}}
+	request, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, "http://"+api+path, nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, h := range headers {
+		name, value, _ := strings.Cut(h, ": ")
+		request.Header.Set(name, value)
+	}
+	answer, err := client.Do(request)
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -8,11 +8,12 @@ import (
 )
 
 // Stages of the ledger behind those of xdp, in the order in which a segment
-// and its record meet them.
+// and its record meet them; the last is of those who ask.
 const (
 	stageWorker = "worker"
 	stageTable  = "table"
 	stageSink   = "sink"
+	stageHTTP   = "http"
 )
 
 // status describes the appliance for the API.
@@ -43,6 +44,9 @@ func (a *appliance) status() api.Status {
 	}
 	for _, f := range a.fanout.Failures() {
 		s.Ledger = append(s.Ledger, api.LedgerEntry{Stage: stageSink, Reason: f.Name, Count: f.Records, Loss: true})
+	}
+	for _, r := range a.config.access.Refusals() {
+		s.Ledger = append(s.Ledger, api.LedgerEntry{Stage: stageHTTP, Reason: r.Reason, Count: r.Count})
 	}
 	return s
 }
