@@ -7,6 +7,7 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
+	"github.com/finwait/finwait/api"
 	"github.com/finwait/finwait/flowtable"
 )
 
@@ -165,7 +166,7 @@ func (s *Summary) percentiles(b *strings.Builder) {
 			continue
 		}
 		fmt.Fprintf(b, "  %-14s %10d %8s %8s %8s %8s\n", p, v.Count,
-			duration(v.P50), duration(v.P90), duration(v.P99), duration(v.Max))
+			api.Duration(v.P50), api.Duration(v.P90), api.Duration(v.P99), api.Duration(v.Max))
 	}
 }
 

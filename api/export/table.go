@@ -123,7 +123,7 @@ func phase(r *flowtable.Record, p flowtable.Phase) string {
 	if !ok {
 		return "-"
 	}
-	return duration(ns)
+	return api.Duration(ns)
 }
 
 func octets(r *flowtable.Record) string {

@@ -33,6 +33,12 @@ func main() {
 	os.Exit(status)
 }
 
+// Groups of commands, by what they are for.
+const (
+	measuring   = "measuring"
+	askingGroup = "asking"
+)
+
 // usageError is a command line that cannot be carried out.
 type usageError struct{ error }
 
@@ -94,7 +100,15 @@ and whether the network, the application or a kernel was to blame.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newRunCommand(), newReplayCommand(), newLabCommand(), newBenchCommand())
+	root.AddGroup(&cobra.Group{ID: measuring, Title: "Measuring:"}, &cobra.Group{ID: askingGroup, Title: "Asking a running appliance:"})
+	for _, cmd := range []*cobra.Command{newRunCommand(), newReplayCommand(), newLabCommand(), newBenchCommand()} {
+		cmd.GroupID = measuring
+		root.AddCommand(cmd)
+	}
+	for _, cmd := range newAskingCommands() {
+		cmd.GroupID = askingGroup
+		root.AddCommand(cmd)
+	}
 	return root
 }
 

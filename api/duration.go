@@ -1,10 +1,10 @@
-package export
+package api
 
 import "strconv"
 
-// duration writes ns for people: three digits in the unit that suits them, cut
+// Duration writes ns for people: three digits in the unit that suits them, cut
 // off rather than rounded, so that no value passes into the next unit.
-func duration(ns int64) string {
+func Duration(ns int64) string {
 	switch {
 	case ns < 1e3:
 		return strconv.FormatInt(ns, 10) + "ns"
