@@ -62,7 +62,7 @@ func NewFlowTable() *Table {
 // FlowCells are the cells of one flow.
 func FlowCells(f *api.Flow) []string {
 	return []string{
-		at(f.EndAt), endpoint(f.ClientIP, f.ClientPort), endpoint(f.ServerIP, f.ServerPort), f.CloseKind, orNone(f.CloseInitiator),
+		at(f.EndAt), Endpoint(f.ClientIP, f.ClientPort), Endpoint(f.ServerIP, f.ServerPort), f.CloseKind, orNone(f.CloseInitiator),
 		duration(f.FINWait1NS), duration(f.CloseWaitNS), duration(f.LastACKNS),
 		lasted(f), octets(f), f.EndReason, f.Evidence,
 	}
@@ -87,7 +87,7 @@ func connectionsTable(c *api.Connections) (*Table, []string) {
 	}}
 	for i := range c.Connections {
 		v := &c.Connections[i]
-		t.Add(api.Duration(v.AgeNS), endpoint(v.ClientIP, v.ClientPort), endpoint(v.ServerIP, v.ServerPort), v.ClientState, v.ServerState,
+		t.Add(api.Duration(v.AgeNS), Endpoint(v.ClientIP, v.ClientPort), Endpoint(v.ServerIP, v.ServerPort), v.ClientState, v.ServerState,
 			orNone(v.Phase), duration(v.PhaseNS), api.Duration(v.IdleNS), octets(&v.Flow), v.Evidence)
 	}
 	return t, []string{fmt.Sprintf("%d shown, %d fit, %d are followed", len(c.Connections), c.Total, c.Followed)}
@@ -128,7 +128,7 @@ func keyCell(key *api.GroupKey, name string) string {
 // do in a URL.
 func GroupName(key *api.GroupKey, groupBy []string) string {
 	if key.Server != nil && key.ServerPort != nil && len(groupBy) == 2 {
-		return endpoint(*key.Server, *key.ServerPort)
+		return Endpoint(*key.Server, *key.ServerPort)
 	}
 	return strings.Join(groupCells(key, groupBy), " ")
 }

@@ -3,6 +3,7 @@ package console
 import (
 	"net"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/finwait/finwait/api"
@@ -50,7 +51,8 @@ func orNone(text string) string {
 	return text
 }
 
-func endpoint(address string, port uint16) string {
+// Endpoint is an address and a port as in a URL.
+func Endpoint(address string, port uint16) string {
 	return net.JoinHostPort(address, strconv.Itoa(int(port)))
 }
 
@@ -78,4 +80,14 @@ func parsed(text string) time.Time {
 		return time.Time{}
 	}
 	return t
+}
+
+// Clean replaces control characters.
+func Clean(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r >= 0x7f && r < 0xa0 {
+			return '?'
+		}
+		return r
+	}, text)
 }

@@ -24,8 +24,13 @@ type Table struct {
 	GoesOn  bool       // on from a table before: without a heading
 }
 
-// Add appends a row.
-func (t *Table) Add(cells ...string) { t.Rows = append(t.Rows, cells) }
+// Add appends a row. What others named is kept from steering the terminal.
+func (t *Table) Add(cells ...string) {
+	for i := range cells {
+		cells[i] = Clean(cells[i])
+	}
+	t.Rows = append(t.Rows, cells)
+}
 
 // Write writes the heading and the rows. Where width is above 0, columns are
 // left out until the lines fit, but for those of rank 0.

@@ -53,14 +53,29 @@ func (f *parameterFlag) Set(value string) error {
 	return nil
 }
 
-// addParameterFlags adds those of the operation at path. preset are values that
-// hold where the flag is not given.
-func addParameterFlags(cmd *cobra.Command, path string, preset map[string]string) parameterFlags {
+// parametersOf are those that the operation at path has in its query.
+func parametersOf(path string) []*huma.Param {
+	var list []*huma.Param
+	for _, p := range apiDocument().Paths[path].Get.Parameters {
+		if p.In == "query" {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+func hasParameter(path, name string) bool {
+	return slices.ContainsFunc(parametersOf(path), func(p *huma.Param) bool { return p.Name == name })
+}
+
+// addParameterFlags adds those of the operation at path that are wanted. preset
+// are values that hold where the flag is not given.
+func addParameterFlags(cmd *cobra.Command, path string, preset map[string]string, wanted func(name string) bool) parameterFlags {
 	var all parameterFlags
 	flags := cmd.Flags()
 	flags.SortFlags = false // filters stand in the order in which they are documented
-	for _, p := range apiDocument().Paths[path].Get.Parameters {
-		if p.In != "query" {
+	for _, p := range parametersOf(path) {
+		if !wanted(p.Name) {
 			continue
 		}
 		schema, f := p.Schema, &parameterFlag{name: p.Name, kind: p.Schema.Type}
@@ -121,3 +136,5 @@ func (all parameterFlags) query() url.Values {
 	}
 	return query
 }
+
+func everyParameter(string) bool { return true }

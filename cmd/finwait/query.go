@@ -76,7 +76,7 @@ func newAskingCommands() []*cobra.Command {
 	for i := range questions {
 		all = append(all, questions[i].command())
 	}
-	return append(all, newStreamCommand())
+	return append(all, newStreamCommand(), newWatchCommand())
 }
 
 // asking is one run of a question.
@@ -99,7 +99,7 @@ docs/api.md says what each of them means.`}
 		cmd.Use += " [FLOW_ID]"
 		cmd.Args = atMostOneArgument
 	}
-	parameters := addParameterFlags(cmd, q.path, q.preset)
+	parameters := addParameterFlags(cmd, q.path, q.preset, everyParameter)
 	remote := addRemoteFlags(cmd)
 	format := cmd.Flags().String("format", "table", "table, json (the answer as it comes), ndjson (an element a line) or csv")
 	complete(cmd, "format", console.Formats)

@@ -26,7 +26,7 @@ over HTTP; a reader that is too slow is told how many records it missed.`,
   finwait stream --format ndjson | jq -c '[.server_ip, .close_wait_ns]'`,
 		Args: noArguments,
 	}
-	parameters := addParameterFlags(cmd, streamPath, nil)
+	parameters := addParameterFlags(cmd, streamPath, nil, everyParameter)
 	remote := addRemoteFlags(cmd)
 	format := cmd.Flags().String("format", "table", "table, ndjson or csv")
 	complete(cmd, "format", []string{"table", "ndjson", "csv"})
@@ -85,7 +85,8 @@ func (a *asking) tableWriter() lineWriter {
 		if err := json.Unmarshal(element, &flow); err != nil {
 			return fmt.Errorf("reading the stream: %w", err)
 		}
-		t.Rows = append(t.Rows[:0], console.FlowCells(&flow))
+		t.Rows = t.Rows[:0]
+		t.Add(console.FlowCells(&flow)...)
 		err := t.Write(a.stdout, width)
 		t.GoesOn = true
 		return err
