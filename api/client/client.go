@@ -113,7 +113,7 @@ func trust(path string) (*tls.Config, error) {
 // Server is the URL that is asked.
 func (c *Client) Server() string { return c.server.String() }
 
-// Get asks a question and reads its answer, a JSON object, into v. The error is
+// Get asks a question at a path, which is escaped as in a URL, and reads its answer, a JSON object, into v. The error is
 // a *Problem where the appliance gave one, an *UnreachableError where nobody
 // answered.
 func (c *Client) Get(ctx context.Context, path string, query url.Values, v any) error {
@@ -166,7 +166,11 @@ func (c *Client) Open(ctx context.Context, path string, query url.Values, accept
 
 func (c *Client) send(ctx context.Context, path string, query url.Values, accept string) (*http.Response, error) {
 	location := *c.server
-	location.Path += path
+	location.RawPath = c.server.EscapedPath() + path
+	var err error
+	if location.Path, err = url.PathUnescape(location.RawPath); err != nil {
+		return nil, fmt.Errorf("path %q: %w", path, err)
+	}
 	location.RawQuery = query.Encode()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, location.String(), nil)
 	if err != nil {
