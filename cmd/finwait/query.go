@@ -25,8 +25,8 @@ import (
 // maxLine bounds one line of an answer of lines.
 const maxLine = 1 << 20
 
-// question is a command that asks a running appliance.
-type question struct {
+// inquiry is a command that asks a running appliance.
+type inquiry struct {
 	name, path     string
 	short, example string
 	answer         *console.Answer
@@ -39,8 +39,8 @@ type question struct {
 	preset map[string]string
 }
 
-// questions are all of them but the stream, which has no end.
-var questions = []question{
+// inquiries are all of them but the stream, which has no end.
+var inquiries = []inquiry{
 	{
 		name: "flows", path: "/v1/flows", short: "List connections that ended", answer: &console.Flows, lines: true, one: "/v1/flows/",
 		example: `  finwait flows --close-kind reset --since -15m
@@ -73,22 +73,22 @@ var questions = []question{
 // newAskingCommands are the commands that ask a running appliance.
 func newAskingCommands() []*cobra.Command {
 	var all []*cobra.Command
-	for i := range questions {
-		all = append(all, questions[i].command())
+	for i := range inquiries {
+		all = append(all, inquiries[i].command())
 	}
 	return append(all, newStreamCommand(), newWatchCommand())
 }
 
-// asking is one run of a question.
+// asking is one run of an inquiry.
 type asking struct {
-	*question
+	*inquiry
 	client         *client.Client
 	query          url.Values
 	format         string
 	stdout, stderr io.Writer
 }
 
-func (q *question) command() *cobra.Command {
+func (q *inquiry) command() *cobra.Command {
 	cmd := &cobra.Command{Use: q.name, Short: q.short, Example: q.example, Args: noArguments,
 		Long: q.short + `.
 

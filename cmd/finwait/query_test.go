@@ -23,7 +23,7 @@ import (
 func TestFlagsAreParameters(t *testing.T) {
 	own := []string{"--server", "--token-file", "--ca-file", "--format", "--refresh", "--help"}
 	paths := map[string]string{"stream": streamPath, "watch": ""}
-	for _, q := range questions {
+	for _, q := range inquiries {
 		paths[q.name] = q.path
 	}
 	for _, cmd := range newAskingCommands() {

@@ -35,7 +35,7 @@ over HTTP; a reader that is too slow is told how many records it missed.`,
 		if err != nil {
 			return err
 		}
-		a := &asking{&question{name: cmd.Name(), path: streamPath, answer: &console.Flows}, c, parameters.query(), *format, cmd.OutOrStdout(), cmd.ErrOrStderr()}
+		a := &asking{&inquiry{name: cmd.Name(), path: streamPath, answer: &console.Flows}, c, parameters.query(), *format, cmd.OutOrStdout(), cmd.ErrOrStderr()}
 		var out lineWriter
 		switch *format {
 		case "table":
