@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/finwait/finwait/api"
+	"github.com/finwait/finwait/api/access"
 	"github.com/finwait/finwait/api/apitest"
 	"github.com/finwait/finwait/flowtable"
 )
@@ -131,9 +132,13 @@ func TestServeEndsStreams(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	gate, err := access.New(access.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	served := make(chan error, 1)
-	go func() { served <- a.server.Serve(ctx, listener) }()
+	go func() { served <- gate.Serve(ctx, listener, a.server.Handler()) }()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+listener.Addr().String()+"/v1/stream", nil)
 	if err != nil {
 		t.Fatal(err)
