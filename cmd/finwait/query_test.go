@@ -182,14 +182,7 @@ func TestShell(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.awaitState(held, "FIN-WAIT-2", "CLOSE-WAIT")
-	closed, closedServer := s.connect()
-	if err := closed.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := closedServer.Close(); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "record of a closed connection", func() bool { return len(r.list(of("/v1/flows", closed), "flows")) == 1 })
+	closed, _ := r.closedConnection()
 	binary := buildBinary(t)
 	shell := func(args ...string) string {
 		t.Helper()

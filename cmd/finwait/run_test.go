@@ -44,14 +44,8 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.awaitState(held, "FIN-WAIT-2", "CLOSE-WAIT")
-	closed, closedServer := s.connect()
-	for _, c := range []*net.TCPConn{closed, closedServer} {
-		if err := c.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	eventually(t, "record of a closed connection", func() bool { return len(r.list(of("/v1/flows", closed), "flows")) == 1 })
-	if kind := r.list(of("/v1/flows", closed), "flows")[0]["close_kind"]; kind != "four_way" && kind != "three_way" {
+	closed, flow := r.closedConnection()
+	if kind := flow["close_kind"]; kind != "four_way" && kind != "three_way" {
 		t.Errorf("two ends that closed are %q", kind)
 	}
 	teardown := r.query("/v1/teardown?group_by=close_kind")
@@ -258,14 +252,7 @@ func TestRunMetrics(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.awaitState(held, "FIN-WAIT-2", "CLOSE-WAIT")
-	closed, closedServer := s.connect()
-	for _, c := range []*net.TCPConn{closed, closedServer} {
-		if err := c.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	eventually(t, "record of a closed connection", func() bool { return len(r.list(of("/v1/flows", closed), "flows")) == 1 })
-	flow := r.list(of("/v1/flows", closed), "flows")[0]
+	_, flow := r.closedConnection()
 	labels := `{close_initiator="client",close_kind="` + flow["close_kind"].(string) + `"`
 	status, body := s.ask(r.api, "/metrics")
 	if status != http.StatusOK {

@@ -341,6 +341,24 @@ func (s *site) connect() (client, server *net.TCPConn) {
 	return client, server
 }
 
+// closedConnection opens a connection, closes it from both ends, the client
+// first, and returns the client's end and the record.
+func (r *running) closedConnection() (client *net.TCPConn, flow object) {
+	r.t.Helper()
+	client, server := r.connect()
+	for _, c := range []*net.TCPConn{client, server} {
+		if err := c.Close(); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	var flows []object
+	eventually(r.t, "record of a closed connection", func() bool {
+		flows = r.list(of("/v1/flows", client), "flows")
+		return len(flows) == 1
+	})
+	return client, flows[0]
+}
+
 // address is the IPv4 address of a namespace.
 func (s *site) address(in lab.Namespace) netip.Addr {
 	s.t.Helper()
