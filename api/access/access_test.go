@@ -65,7 +65,7 @@ func newSiteOf(t *testing.T, config Config, patience patience) *site {
 	if s.Access, err = New(config); err != nil {
 		t.Fatal(err)
 	}
-	s.Access.patience = patience
+	s.patience = patience
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -183,7 +183,7 @@ func (c *connection) Read(b []byte) (int, error) {
 
 // Write implements net.Conn.
 func (c *connection) Write(b []byte) (int, error) {
-	if err := c.Conn.SetWriteDeadline(time.Now().Add(c.of.writeTime)); err != nil {
+	if err := c.SetWriteDeadline(time.Now().Add(c.of.writeTime)); err != nil {
 		return 0, err
 	}
 	n, err := c.Conn.Write(b)
