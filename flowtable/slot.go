@@ -90,12 +90,12 @@ const (
 func (h *hot) is(key *segment.Key) bool {
 	a, b := (*[4]uint64)(unsafe.Pointer(h)), (*[4]uint64)(unsafe.Pointer(key))
 	return a[0] == b[0] && a[1] == b[1] && a[2] == b[2] && a[3] == b[3] &&
-		h.ports == *(*uint32)(unsafe.Pointer(&key.LowPort)) && h.last&stateUsed != 0
+		h.ports == *(*uint32)(unsafe.Pointer(&key.LowPort)) && h.guard.scope() == key.Scope && h.last&stateUsed != 0
 }
 
 func (h *hot) key() (key segment.Key) {
 	key.Low, key.High = h.low, h.high
-	*(*uint32)(unsafe.Pointer(&key.LowPort)) = h.ports
+	*(*uint32)(unsafe.Pointer(&key.LowPort)), key.Scope = h.ports, h.guard.scope()
 	return key
 }
 
@@ -214,6 +214,7 @@ func (c *connection) store(h *hot, l *cold) {
 	}
 
 	h.guard.begin()
+	h.guard.setScope(c.key.Scope)
 	h.low, h.high, h.ports = c.key.Low, c.key.High, *(*uint32)(unsafe.Pointer(&c.key.LowPort))
 	h.last = uint64(c.endAt)&bits56 | c.stateOctet()
 	for i := range c.ends {

@@ -97,6 +97,7 @@ func TestEnums(t *testing.T) {
 		"segment_mark": {
 			"SEGMENT_COUNTED": segment.Counted, "SEGMENT_HAS_ENTRY": segment.HasEntry,
 			"SEGMENT_OPENED": segment.Opened, "SEGMENT_FINAL": segment.Final, "SEGMENT_NO_ROOM": segment.NoRoom,
+			"SEGMENT_PER_INTERFACE": segment.PerInterface,
 		},
 		"direction_mark": {
 			"DIRECTION_STARTED": segment.DirectionStarted, "DIRECTION_ACKED": segment.DirectionAcked,

@@ -10,11 +10,17 @@ import (
 // Key is a flow's tuple without direction: the lower of the two (address,
 // port) pairs first, addresses compared as octets, then ports as numbers. It
 // is also the key of the kernel's flow table, octet by octet.
+//
+// A gateway sees a connection on each of its interfaces, and follows it on each
+// by itself: there, Scope is the number of the interface.
 type Key struct {
 	Low, High         [16]byte
 	LowPort, HighPort uint16
-	_                 uint32
+	Scope             uint32 // up to MaxScope; 0 where the tuple alone is the connection's identity
 }
+
+// MaxScope bounds Key.Scope.
+const MaxScope = 255
 
 // KeySize is the size of a Key in octets, shared with the kernel program.
 const KeySize = 40
@@ -48,7 +54,8 @@ func (k *Key) Set(s *Segment) (side uint8) {
 	words := (*[KeySize / 8]uint64)(unsafe.Pointer(k))
 	words[0], words[1] = src0^x0, src1^x1
 	words[2], words[3] = dst0^x0, dst1^x1
-	words[4] = srcPort ^ ports | (dstPort^ports)<<16
+	scope := uint64(s.Interface) & -uint64(s.Marks/PerInterface&1)
+	words[4] = srcPort ^ ports | (dstPort^ports)<<16 | scope<<32
 	return uint8(higher)
 }
 

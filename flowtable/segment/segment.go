@@ -41,6 +41,8 @@ const (
 	// NoRoom: the kernel's flow table was full, so that data segments of
 	// this flow go uncounted.
 	NoRoom
+	// PerInterface: the interface is part of the connection's identity.
+	PerInterface
 )
 
 // Marks of one Direction.
@@ -93,7 +95,7 @@ type Segment struct {
 	Octets        uint32 // IP header and payload
 	Payload       uint32 // octets of TCP payload
 	WireLength    uint32 // octets of the frame on the wire
-	Interface     uint32 // interface index when live, number of the source in a replay
+	Interface     uint32 // index on a tap, number on a gateway, that of the source in a replay
 	VLAN          uint16 // outermost VLAN identifier, 0 for none
 	TCPFlags      uint8
 	Marks         uint8

@@ -133,7 +133,7 @@ static __always_inline __u32 ipv4_key_of(const struct packet *p, struct ipv4_key
 /* Returns 0 where the sender is the key's low end, else 1. */
 static __always_inline __u32 key_of(const struct packet *p, struct key *key)
 {
-	key->unused = 0;
+	key->scope = 0;
 	if (is_lower(&p->src, p->src_port, &p->dst, p->dst_port)) {
 		key->low = p->src;
 		key->high = p->dst;

@@ -24,6 +24,7 @@ enum segment_mark {
 	SEGMENT_OPENED = 1 << 2,
 	SEGMENT_FINAL = 1 << 3,
 	SEGMENT_NO_ROOM = 1 << 4,
+	SEGMENT_PER_INTERFACE = 1 << 5,
 };
 
 enum direction_mark {
@@ -64,13 +65,16 @@ union address {
 	__be64 half[2];
 };
 
-/* A flow's tuple, the lower (address, port) pair first. */
+/*
+ * A flow's tuple, the lower (address, port) pair first. The scope is user space's:
+ * a flow table of the kernel is of one scope.
+ */
 struct key {
 	union address low;
 	union address high;
 	__u16 low_port; /* host order */
 	__u16 high_port;
-	__u32 unused;
+	__u32 scope;
 };
 
 /*
