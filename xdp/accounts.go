@@ -87,6 +87,13 @@ func mapped(a [4]byte) [16]byte {
 	return [16]byte{10: 0xff, 11: 0xff, 12: a[0], 13: a[1], 14: a[2], 15: a[3]}
 }
 
+// FlowTable is where the counters of connections are read, those of one flow table
+// of the kernel or of several. See Accounts for its methods.
+type FlowTable interface {
+	Peek(keys []segment.Key, counters []segment.Counters) error
+	Take(keys []segment.Key, counters []segment.Counters) error
+}
+
 // Accounts is the kernel's flow table: the counters of every followed
 // connection, by tuple. Its methods may be called from any goroutine; at most
 // 16 calls are under way at once, others wait.
@@ -100,9 +107,9 @@ type Accounts struct {
 	free    chan uint32
 }
 
-// openAccounts makes a flow table of maxFlows entries for IPv4, preallocated,
+// OpenAccounts makes a flow table of maxFlows entries for IPv4, preallocated,
 // and of as many for IPv6.
-func openAccounts(maxFlows uint32) (*Accounts, error) {
+func OpenAccounts(maxFlows uint32) (*Accounts, error) {
 	spec, err := bpf.LoadTap()
 	if err != nil {
 		return nil, fmt.Errorf("read the flow table's programs: %w", err)
@@ -116,7 +123,7 @@ func openAccounts(maxFlows uint32) (*Accounts, error) {
 		Batches *ebpf.Map     `ebpf:"batches"`
 	}
 	if err := spec.LoadAndAssign(&objects, nil); err != nil {
-		return nil, loadError(fmt.Sprintf("a flow table of %d entries", maxFlows), err)
+		return nil, LoadError(fmt.Sprintf("a flow table of %d entries", maxFlows), err)
 	}
 	a := &Accounts{
 		ipv4:    objects.IPv4,
@@ -128,7 +135,7 @@ func openAccounts(maxFlows uint32) (*Accounts, error) {
 	size := accountsSlots * int(unsafe.Sizeof(walkBatch{}))
 	a.mapping, err = unix.Mmap(a.batches.FD(), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("map the flow table's batches, %d octets: %w", size, err), a.close())
+		return nil, errors.Join(fmt.Errorf("map the flow table's batches, %d octets: %w", size, err), a.Close())
 	}
 	for slot := range uint32(accountsSlots) {
 		a.free <- slot
@@ -136,10 +143,14 @@ func openAccounts(maxFlows uint32) (*Accounts, error) {
 	return a, nil
 }
 
-// shared are the maps that all programs of the tap have in common.
-func (a *Accounts) shared() map[string]*ebpf.Map {
+// Shared are the maps that all programs which count in this table have in
+// common, by name.
+func (a *Accounts) Shared() map[string]*ebpf.Map {
 	return map[string]*ebpf.Map{bpf.TapMapFlowsIpv4: a.ipv4, bpf.TapMapFlowsIpv6: a.ipv6}
 }
+
+// Memory is the octets that the kernel has reserved for the table.
+func (a *Accounts) Memory() uint64 { return memory(a.ipv4) + memory(a.ipv6) }
 
 // Peek reads the counters of keys, at most 64 of them, and leaves the entries.
 // counters[i] belongs to keys[i] and is zero where there is no entry.
@@ -155,10 +166,10 @@ func (a *Accounts) Take(keys []segment.Key, counters []segment.Counters) error {
 	return err
 }
 
-// orphans deletes entries of whose two directions neither counted a segment
+// Orphans deletes entries of whose two directions neither counted a segment
 // within olderThan: those whose opening segment never reached user space, so
 // that nobody else deletes them. It reads the whole table.
-func (a *Accounts) orphans(olderThan time.Duration) (deleted int, err error) {
+func (a *Accounts) Orphans(olderThan time.Duration) (deleted int, err error) {
 	now, err := monotonic()
 	if err != nil {
 		return 0, err
@@ -172,7 +183,7 @@ func (a *Accounts) orphans(olderThan time.Duration) (deleted int, err error) {
 	return deleted + n, err
 }
 
-// sweepMap is orphans for one of the maps, of which wide translates the keys.
+// sweepMap is Orphans for one of the maps, of which wide translates the keys.
 func sweepMap[K any](a *Accounts, m *ebpf.Map, deadline int64, wide func(K) segment.Key) (deleted int, err error) {
 	var (
 		cursor   ebpf.MapBatchCursor
@@ -244,7 +255,8 @@ func (a *Accounts) batch(slot uint32) *walkBatch {
 	return (*walkBatch)(unsafe.Pointer(&a.mapping[uintptr(slot)*unsafe.Sizeof(walkBatch{})]))
 }
 
-func (a *Accounts) close() error {
+// Close gives the table back to the kernel. No call may be under way.
+func (a *Accounts) Close() error {
 	var errs []error
 	if a.mapping != nil {
 		errs = append(errs, unix.Munmap(a.mapping))

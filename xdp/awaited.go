@@ -36,7 +36,7 @@ func openAwaited() (*awaitedNotes, error) {
 		a.tags, err = ebpf.NewMap(spec.Maps[tagsMap])
 	}
 	if err != nil {
-		return nil, errors.Join(loadError("the notes of awaited acknowledgements", err), a.close())
+		return nil, errors.Join(LoadError("the notes of awaited acknowledgements", err), a.close())
 	}
 	return a, nil
 }

@@ -88,11 +88,11 @@ func BenchmarkProgram(b *testing.B) {
 func BenchmarkAccounts(b *testing.B) {
 	needRoot(b)
 	const flows = 1 << 20
-	a, err := openAccounts(flows)
+	a, err := OpenAccounts(flows)
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer func() { _ = a.close() }()
+	defer func() { _ = a.Close() }()
 	keys := make([]segment.Key, flows)
 	for i := range keys {
 		keys[i] = segment.Key{LowPort: uint16(i), HighPort: uint16(i >> 16)}

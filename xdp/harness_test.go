@@ -18,7 +18,7 @@ import (
 // needRoot skips without privilege, and fails instead where CI must not skip.
 func needRoot(tb testing.TB) {
 	tb.Helper()
-	if checkPrivilege() == nil && os.Geteuid() == 0 {
+	if CheckPrivilege() == nil && os.Geteuid() == 0 {
 		return
 	}
 	if os.Getenv("CI") == "true" {
@@ -87,7 +87,7 @@ type runner struct {
 	awaited  *awaitedNotes // nil otherwise
 	program  *program
 	out      []byte
-	last     programCounts
+	last     ProgramCounts
 }
 
 // verdict is what the program did with one frame.
@@ -133,13 +133,13 @@ func (r *runner) open(maxFlows uint32, opts *programOptions) map[string]*ebpf.Ma
 		r.awaited, opts.secret = awaited, awaited.secret
 		return awaited.shared()
 	}
-	accounts, err := openAccounts(maxFlows)
+	accounts, err := OpenAccounts(maxFlows)
 	if err != nil {
 		r.tb.Fatal(err)
 	}
-	r.tb.Cleanup(func() { _ = accounts.close() })
+	r.tb.Cleanup(func() { _ = accounts.Close() })
 	r.accounts = accounts
-	return accounts.shared()
+	return accounts.Shared()
 }
 
 func (r *runner) run(frame []byte) verdict {
@@ -166,7 +166,7 @@ func (r *runner) ended(octets int) string {
 	if err != nil {
 		r.tb.Fatal(err)
 	}
-	if now.frames() != r.last.frames()+1 || now.Octets != r.last.Octets+uint64(octets) {
+	if now.Frames() != r.last.Frames()+1 || now.Octets != r.last.Octets+uint64(octets) {
 		r.tb.Fatalf("a frame of %d octets: ledger went from %+v to %+v", octets, r.last, now)
 	}
 	end := ""
@@ -175,9 +175,9 @@ func (r *runner) ended(octets int) string {
 		case 0:
 		case 1:
 			if end != "" {
-				r.tb.Fatalf("a frame ended as %q and as %q", end, endNames[i])
+				r.tb.Fatalf("a frame ended as %q and as %q", end, EndNames[i])
 			}
-			end = endNames[i]
+			end = EndNames[i]
 		default:
 			r.tb.Fatalf("ledger went from %+v to %+v", r.last, now)
 		}

@@ -2,6 +2,7 @@ package xdp
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -28,21 +29,28 @@ func releaseAtLeast(release string, major, minor int) bool {
 	return haveMajor > major || haveMajor == major && haveMinor >= minor
 }
 
-// needed are the capabilities (include/uapi/linux/capability.h) without which
-// a tap cannot start; each is also granted by those in instead.
-var needed = []struct {
+// Capability is one of include/uapi/linux/capability.h; it is also granted by those
+// in instead.
+type Capability struct {
 	name    string
 	bit     int
 	instead []int
-}{
+}
+
+// SysAdmin is needed for whatever makes a network namespace.
+var SysAdmin = Capability{name: "CAP_SYS_ADMIN", bit: unix.CAP_SYS_ADMIN}
+
+// needed are the capabilities without which nothing can be measured.
+var needed = []Capability{
 	{name: "CAP_NET_ADMIN", bit: unix.CAP_NET_ADMIN},
 	{name: "CAP_NET_RAW", bit: unix.CAP_NET_RAW},
 	{name: "CAP_BPF", bit: unix.CAP_BPF, instead: []int{unix.CAP_SYS_ADMIN}},
 	{name: "CAP_PERFMON", bit: unix.CAP_PERFMON, instead: []int{unix.CAP_SYS_ADMIN}},
 }
 
-// checkPrivilege names every capability that the calling thread lacks.
-func checkPrivilege() error {
+// CheckPrivilege names every capability that the calling thread lacks, of those
+// that are always needed and of some more.
+func CheckPrivilege(more ...Capability) error {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData
 	if err := unix.Capget(&header, &data[0]); err != nil {
@@ -51,7 +59,7 @@ func checkPrivilege() error {
 	has := func(bit int) bool { return data[bit/32].Effective&(1<<(bit%32)) != 0 }
 	var missing []string
 next:
-	for _, capability := range needed {
+	for _, capability := range slices.Concat(needed, more) {
 		for _, bit := range append([]int{capability.bit}, capability.instead...) {
 			if has(bit) {
 				continue next

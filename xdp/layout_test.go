@@ -26,7 +26,7 @@ func TestLayout(t *testing.T) {
 		"counters":       reflect.TypeFor[segment.Counters](),
 		"segment":        reflect.TypeFor[segment.Segment](),
 		"encapsulation":  reflect.TypeFor[segment.Encapsulation](),
-		"ledger":         reflect.TypeFor[programCounts](),
+		"ledger":         reflect.TypeFor[ProgramCounts](),
 		"batch":          reflect.TypeFor[walkBatch](),
 		"awaited_bucket": reflect.TypeFor[noteBucket](),
 		"request":        reflect.TypeFor[walkRequest](),
@@ -146,13 +146,13 @@ func TestEndNames(t *testing.T) {
 	}
 	for _, value := range c.Values {
 		if value.Name == "ENDS" {
-			if int(value.Value) != len(endNames) {
-				t.Errorf("%d ends in C, %d in Go", value.Value, len(endNames))
+			if int(value.Value) != len(EndNames) {
+				t.Errorf("%d ends in C, %d in Go", value.Value, len(EndNames))
 			}
 			continue
 		}
-		if want := strings.ToLower(strings.TrimPrefix(value.Name, "END_")); endNames[value.Value] != want {
-			t.Errorf("end %d is %q in C, %q in Go", value.Value, want, endNames[value.Value])
+		if want := strings.ToLower(strings.TrimPrefix(value.Name, "END_")); EndNames[value.Value] != want {
+			t.Errorf("end %d is %q in C, %q in Go", value.Value, want, EndNames[value.Value])
 		}
 	}
 }

@@ -2,7 +2,6 @@ package xdp
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
@@ -32,14 +31,23 @@ const (
 	StageFlowTable = "flow_table"
 )
 
-// endNames are the reasons of enum end in ledger.h, in its order.
-var endNames = [...]string{"counted", "not_ip", "not_tcp", "fragment", "undecodable",
-	"passed", "flow_table_full", "describe_error", "no_socket"}
+// EndNames are the reasons of enum end in ledger.h, in its order.
+var EndNames = [...]string{"counted", "not_ip", "not_tcp", "fragment", "undecodable",
+	"passed", "flow_table_full", "describe_error", "no_socket",
+	"clone_error", "held_back"}
 
-// programCounts is struct ledger of ledger.h.
-type programCounts struct {
+const (
+	// tapEnds is how many of EndNames there are on a tap.
+	tapEnds = 9
+	// endFlowTableFull is the place of flow_table_full.
+	endFlowTableFull = 6
+)
+
+// ProgramCounts is struct ledger of ledger.h: what became of the frames that a
+// program saw.
+type ProgramCounts struct {
 	Octets uint64
-	Ends   [len(endNames)]uint64
+	Ends   [len(EndNames)]uint64 // by EndNames
 	// By sequence alone, of no frame's end.
 	FinAcksForgotten       uint64
 	SynAckAnswersForgotten uint64
@@ -48,8 +56,8 @@ type programCounts struct {
 	TickAt      int64
 }
 
-// frames is the number of frames: each has one end.
-func (c *programCounts) frames() uint64 {
+// Frames is the number of frames: each has one end.
+func (c *ProgramCounts) Frames() uint64 {
 	var sum uint64
 	for _, n := range c.Ends {
 		sum += n
@@ -57,13 +65,15 @@ func (c *programCounts) frames() uint64 {
 	return sum
 }
 
-// counts sums the ledger of one program over all CPUs.
-func (p *program) counts() (programCounts, error) {
-	perCPU := make([]programCounts, ebpf.MustPossibleCPU())
-	if err := p.Counts.Lookup(uint32(0), &perCPU); err != nil {
-		return programCounts{}, fmt.Errorf("read the program's ledger: %w", err)
+func (p *program) counts() (ProgramCounts, error) { return ReadCounts(p.Counts) }
+
+// ReadCounts sums the ledger of one program over all CPUs.
+func ReadCounts(ledger *ebpf.Map) (ProgramCounts, error) {
+	perCPU := make([]ProgramCounts, ebpf.MustPossibleCPU())
+	if err := ledger.Lookup(uint32(0), &perCPU); err != nil {
+		return ProgramCounts{}, fmt.Errorf("read the program's ledger: %w", err)
 	}
-	var sum programCounts
+	var sum ProgramCounts
 	for _, c := range perCPU {
 		sum.Octets += c.Octets
 		sum.FinAcksForgotten += c.FinAcksForgotten
@@ -74,6 +84,9 @@ func (p *program) counts() (programCounts, error) {
 	}
 	return sum, nil
 }
+
+// Uncounted is how many segments found no room in the flow table.
+func (c *ProgramCounts) Uncounted() uint64 { return c.Ends[endFlowTableFull] }
 
 // nicDrops are the interface's own counters (struct rtnl_link_stats64).
 type nicDrops struct{ dropped, missed uint64 }
@@ -96,7 +109,7 @@ func (t *Tap) Ledger() []Count {
 		counts = append(counts, p.ledger(t.handle)...)
 	}
 	for _, q := range t.queues {
-		counts = append(counts, q.ledger()...)
+		counts = append(counts, q.Ledger()...)
 	}
 	if t.accounts == nil {
 		return counts
@@ -114,10 +127,10 @@ func (p *port) ledger(handle *netlink.Handle) []Count {
 		add(StageNIC, "rx_missed", now.missed-p.drops.missed)
 	}
 	if sum, err := p.program.counts(); err == nil {
-		add(StageProgram, "frames", sum.frames())
+		add(StageProgram, "frames", sum.Frames())
 		add(StageProgram, "octets", sum.Octets)
-		for i, value := range sum.Ends {
-			add(StageProgram, endNames[i], value)
+		for i, value := range sum.Ends[:tapEnds] {
+			add(StageProgram, EndNames[i], value)
 		}
 		if p.program.sequence {
 			add(StageProgram, "fin_acks_forgotten", sum.FinAcksForgotten)
@@ -134,9 +147,7 @@ func (p *port) ownDrops(dropped uint64) uint64 {
 		return dropped
 	}
 	for _, q := range p.queues {
-		if s, err := q.socket.statistics(); err == nil {
-			dropped -= min(dropped, s.Rx_dropped+s.Rx_ring_full)
-		}
+		dropped -= min(dropped, q.Dropped())
 	}
 	return dropped
 }
@@ -147,13 +158,15 @@ func (t *Tap) Uncounted() uint64 {
 	var n uint64
 	for _, p := range t.ports {
 		if sum, err := p.program.counts(); err == nil {
-			n += sum.Ends[slices.Index(endNames[:], "flow_table_full")]
+			n += sum.Uncounted()
 		}
 	}
 	return n
 }
 
-func (q *Queue) ledger() []Count {
+// Ledger is the kernel's counters of the queue's socket. What cannot be read is
+// left out.
+func (q *Queue) Ledger() []Count {
 	stats, err := q.socket.statistics()
 	if err != nil {
 		return nil

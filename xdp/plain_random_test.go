@@ -33,8 +33,8 @@ func TestPlainDataAgrees(t *testing.T) {
 		f := mutated(random, frames)
 		var s segment.Segment
 		if outcome := segment.Decode(segment.LinkEthernet, f, &s); outcome != segment.TCP {
-			if v := r.run(f); v.end != endNames[outcome] {
-				t.Fatalf("% x ended as %q, want %q", f, v.end, endNames[outcome])
+			if v := r.run(f); v.end != EndNames[outcome] {
+				t.Fatalf("% x ended as %q, want %q", f, v.end, EndNames[outcome])
 			}
 			continue
 		}
@@ -97,7 +97,7 @@ func TestPlainSequenceAgrees(t *testing.T) {
 		f := mutated(random, frames)
 		var s segment.Segment
 		outcome := segment.Decode(segment.LinkEthernet, f, &s)
-		want := endNames[outcome]
+		want := EndNames[outcome]
 		if outcome == segment.TCP && s.Is(syn|fin|rst) {
 			want = "passed"
 		}

@@ -63,7 +63,7 @@ func loadProgram(shared map[string]*ebpf.Map, opts programOptions) (*program, er
 	}
 	p := &program{sequence: opts.sequence}
 	if err := spec.LoadAndAssign(p, &ebpf.CollectionOptions{MapReplacements: shared}); err != nil {
-		return nil, loadError("the tap program", err)
+		return nil, LoadError("the tap program", err)
 	}
 	return p, nil
 }
@@ -72,9 +72,9 @@ func (p *program) close() error {
 	return errors.Join(p.Tap.Close(), p.Sockets.Close(), p.Counts.Close())
 }
 
-// loadError says what the user can do about a program or map that the kernel
+// LoadError says what the user can do about a program or map that the kernel
 // refused.
-func loadError(what string, err error) error {
+func LoadError(what string, err error) error {
 	switch {
 	case errors.Is(err, unix.EPERM):
 		return fmt.Errorf("load %s: %w: run as root, or with CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN and CAP_NET_RAW", what, err)

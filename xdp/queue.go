@@ -7,6 +7,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
 	"github.com/finwait/finwait/flowtable/segment"
@@ -16,11 +17,11 @@ import (
 // one goroutine; the other methods may be called from any.
 type Queue struct {
 	name      string
-	ifindex   int
 	index     int
 	id        int
 	socket    *socket
-	held      []uint64 // UMEM addresses of the segments last handed out
+	before    func() (uint64, error) // lost before they came to the socket
+	held      []uint64               // UMEM addresses of the segments last handed out
 	malformed atomic.Uint64
 	gone      error // sticky: the kernel tells it once
 	poll      [1]unix.PollFd
@@ -28,19 +29,34 @@ type Queue struct {
 	busy      bool // it empties the NIC's queue itself
 }
 
-func openQueue(name string, ifindex, index, id int, config *Config) (*Queue, error) {
-	s, err := openSocket(ifindex, index, config.RingSize)
+// QueueConfig is how a Queue is opened.
+type QueueConfig struct {
+	Name      string // of the interface, in this thread's network namespace
+	Interface int    // its index
+	Index     int    // number of the receive queue on it
+	ID        int    // number of the queue among all, from 0
+	RingSize  int    // segments that may wait, as in Config
+	BusyPoll  bool
+	// Lost is how many segments were lost before they came to the socket; nil
+	// for none that could be.
+	Lost func() (uint64, error)
+}
+
+// OpenQueue binds a socket to a receive queue of an interface of the calling
+// thread's network namespace, with its fill ring filled.
+func OpenQueue(c QueueConfig) (*Queue, error) {
+	s, err := openSocket(c.Interface, c.Index, c.RingSize)
 	if err != nil {
-		return nil, fmt.Errorf("open queue %d of interface %q: %w", index, name, err)
+		return nil, fmt.Errorf("open queue %d of interface %q: %w", c.Index, c.Name, err)
 	}
-	if config.BusyPoll {
+	if c.BusyPoll {
 		if err := s.preferBusyPoll(); err != nil {
-			return nil, errors.Join(fmt.Errorf("queue %d of interface %q: %w", index, name, err), s.close())
+			return nil, errors.Join(fmt.Errorf("queue %d of interface %q: %w", c.Index, c.Name, err), s.close())
 		}
 	}
 	return &Queue{
-		name: name, ifindex: ifindex, index: index, id: id, socket: s, busy: config.BusyPoll,
-		held: make([]uint64, 0, config.RingSize),
+		name: c.Name, index: c.Index, id: c.ID, socket: s, busy: c.BusyPoll, before: c.Lost,
+		held: make([]uint64, 0, c.RingSize),
 		poll: [1]unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLIN}},
 	}, nil
 }
@@ -75,13 +91,38 @@ func (q *Queue) Receive(batch []*segment.Segment, wait time.Duration) (int, erro
 }
 
 // Lost is how many segments the program passed on that found no buffer, no
-// slot in the RX ring, or were no segment, since the queue was opened.
+// slot in the RX ring, or were no segment, and those that were lost before, since
+// the queue was opened.
 func (q *Queue) Lost() (uint64, error) {
 	stats, err := q.socket.statistics()
 	if err != nil {
 		return 0, fmt.Errorf("queue %d of interface %q: %w", q.index, q.name, err)
 	}
-	return stats.Rx_dropped + stats.Rx_ring_full + q.malformed.Load(), nil
+	lost := stats.Rx_dropped + stats.Rx_ring_full + q.malformed.Load()
+	if q.before == nil {
+		return lost, nil
+	}
+	before, err := q.before()
+	return lost + before, err
+}
+
+// Dropped is how many segments the socket could not take so far: those that
+// some drivers count as drops of their own.
+func (q *Queue) Dropped() uint64 {
+	stats, err := q.socket.statistics()
+	if err != nil {
+		return 0
+	}
+	return stats.Rx_dropped + stats.Rx_ring_full
+}
+
+// Enter puts the queue's socket into a program's map of sockets: from then on
+// it receives.
+func (q *Queue) Enter(sockets *ebpf.Map) error {
+	if err := sockets.Put(uint32(q.index), uint32(q.socket.fd)); err != nil {
+		return fmt.Errorf("enter the socket of queue %d of interface %q: %w", q.index, q.name, err)
+	}
+	return nil
 }
 
 // recycle gives the buffers of the last batch back. The fill ring has a slot
@@ -145,4 +186,5 @@ func (q *Queue) await(wait time.Duration) error {
 	return q.gone
 }
 
-func (q *Queue) close() error { return q.socket.close() }
+// Close unbinds the socket. No Receive may be under way.
+func (q *Queue) Close() error { return q.socket.close() }

@@ -199,9 +199,9 @@ func TestAdvice(t *testing.T) {
 		{attachError(nic, modeGeneric, unix.ENODEV), unix.ENODEV, "it is gone"},
 		{attachError(&netInterface{name: "near", mtu: 1500}, modeNative, unix.EINVAL), unix.EINVAL, "in native mode"},
 		{foreign(nic, true, 0), nil, "several modes"},
-		{loadError("it", unix.EPERM), unix.EPERM, "run as root"},
-		{loadError("it", unix.ENOMEM), unix.ENOMEM, "--max-flows"},
-		{loadError("it", ebpf.ErrNotSupported), ebpf.ErrNotSupported, "Linux 5.18 or later with BTF"},
+		{LoadError("it", unix.EPERM), unix.EPERM, "run as root"},
+		{LoadError("it", unix.ENOMEM), unix.ENOMEM, "--max-flows"},
+		{LoadError("it", ebpf.ErrNotSupported), ebpf.ErrNotSupported, "Linux 5.18 or later with BTF"},
 		{bindError(errors.New("bind: " + unix.ENOBUFS.Error())), unix.ENOBUFS, "limit of locked memory"},
 		{bindError(errors.New("socket: " + unix.EAFNOSUPPORT.Error())), unix.EAFNOSUPPORT, "CONFIG_XDP_SOCKETS"},
 	} {

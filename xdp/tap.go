@@ -88,7 +88,7 @@ func Open(config Config) (*Tap, error) {
 	if err := config.complete(); err != nil {
 		return nil, err
 	}
-	if err := checkPrivilege(); err != nil {
+	if err := CheckPrivilege(); err != nil {
 		return nil, err
 	}
 	t := &Tap{config: config, names: make(map[uint32]string)}
@@ -111,11 +111,16 @@ func (c *Config) complete() error {
 	if c.MaxFlows == 0 {
 		c.MaxFlows = DefaultMaxFlows
 	}
-	if c.RingSize == 0 {
-		c.RingSize = DefaultRingSize
+	return CompleteRing(&c.RingSize)
+}
+
+// CompleteRing makes 0 the default size of a ring, and refuses what is none.
+func CompleteRing(size *int) error {
+	if *size == 0 {
+		*size = DefaultRingSize
 	}
-	if c.RingSize < 64 || c.RingSize > maxRingSize || bits.OnesCount(uint(c.RingSize)) != 1 {
-		return fmt.Errorf("ring size %d: a power of two from 64 to %d is needed", c.RingSize, maxRingSize)
+	if *size < 64 || *size > maxRingSize || bits.OnesCount(uint(*size)) != 1 {
+		return fmt.Errorf("ring size %d: a power of two from 64 to %d is needed", *size, maxRingSize)
 	}
 	return nil
 }
@@ -139,7 +144,7 @@ func (t *Tap) open() error {
 	if t.config.Sequence {
 		t.awaited, err = openAwaited()
 	} else {
-		t.accounts, err = openAccounts(t.config.MaxFlows)
+		t.accounts, err = OpenAccounts(t.config.MaxFlows)
 	}
 	if err != nil {
 		return err
@@ -173,13 +178,16 @@ func (t *Tap) openPort(p *port) error {
 	if t.config.Sequence {
 		shared, options.secret = t.awaited.shared(), t.awaited.secret
 	} else {
-		shared = t.accounts.shared()
+		shared = t.accounts.Shared()
 	}
 	if p.program, err = loadProgram(shared, options); err != nil {
 		return err
 	}
 	for index := range p.nic.queues {
-		q, err := openQueue(p.nic.name, p.nic.index, index, len(t.queues), &t.config)
+		q, err := OpenQueue(QueueConfig{
+			Name: p.nic.name, Interface: p.nic.index, Index: index, ID: len(t.queues),
+			RingSize: t.config.RingSize, BusyPoll: t.config.BusyPoll,
+		})
 		if err != nil {
 			return err
 		}
@@ -191,8 +199,8 @@ func (t *Tap) openPort(p *port) error {
 		return err
 	}
 	for _, q := range p.queues {
-		if err := p.program.Sockets.Put(uint32(q.index), uint32(q.socket.fd)); err != nil {
-			return fmt.Errorf("enter the socket of queue %d of interface %q: %w", q.index, q.name, err)
+		if err := q.Enter(p.program.Sockets); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -209,7 +217,12 @@ func (t *Tap) Queues() []*Queue { return t.queues }
 
 // Accounts is the flow table of all interfaces; nil where it accounts by
 // sequence.
-func (t *Tap) Accounts() *Accounts { return t.accounts }
+func (t *Tap) Accounts() FlowTable {
+	if t.accounts == nil {
+		return nil
+	}
+	return t.accounts
+}
 
 // InterfaceName is the name of an interface of this Tap by its index, empty
 // for any other.
@@ -230,7 +243,7 @@ func (t *Tap) Orphans(olderThan time.Duration) (int, error) {
 	if t.accounts == nil {
 		return 0, nil
 	}
-	deleted, err := t.accounts.orphans(olderThan)
+	deleted, err := t.accounts.Orphans(olderThan)
 	t.orphaned.Add(uint64(deleted))
 	return deleted, err
 }
@@ -245,7 +258,7 @@ func (t *Tap) Close() error {
 			errs = append(errs, p.close())
 		}
 		if t.accounts != nil {
-			errs = append(errs, t.accounts.close())
+			errs = append(errs, t.accounts.Close())
 		}
 		if t.awaited != nil {
 			errs = append(errs, t.awaited.close())
@@ -267,7 +280,7 @@ func (p *port) close() error {
 		errs = append(errs, p.attachment.link.Close())
 	}
 	for _, q := range p.queues {
-		errs = append(errs, q.close())
+		errs = append(errs, q.Close())
 	}
 	if p.program != nil {
 		errs = append(errs, p.program.close())
@@ -297,9 +310,7 @@ func (t *Tap) report() {
 		}
 	}
 	t.facts = append(t.facts, t.accountingFact())
-	umem := len(t.queues) * 2 * t.config.RingSize * frameSize
-	t.facts = append(t.facts,
-		fmt.Sprintf("sockets: %d of %d segments each, %.1f MiB reserved", len(t.queues), t.config.RingSize, mebibytes(uint64(umem))))
+	t.facts = append(t.facts, SocketsFact(len(t.queues), t.config.RingSize))
 	if t.config.ControlOnly {
 		t.facts = append(t.facts, "control segments only: SYN, FIN and RST are passed, the last acknowledgement is not seen")
 	}
@@ -317,9 +328,15 @@ func (t *Tap) accountingFact() string {
 		return fmt.Sprintf("accounting by sequence: no flow table, %d awaited acknowledgements, %.1f MiB reserved in the kernel",
 			t.awaited.capacity(), mebibytes(kernel))
 	}
-	kernel += memory(t.accounts.ipv4) + memory(t.accounts.ipv6)
+	kernel += t.accounts.Memory()
 	return fmt.Sprintf("flow table: %d entries, %.1f MiB reserved in the kernel; as many for IPv6, of which the memory is taken as they come",
 		t.config.MaxFlows, mebibytes(kernel))
+}
+
+// SocketsFact says what was reserved for a number of sockets.
+func SocketsFact(sockets, ringSize int) string {
+	umem := sockets * 2 * ringSize * frameSize
+	return fmt.Sprintf("sockets: %d of %d segments each, %.1f MiB reserved", sockets, ringSize, mebibytes(uint64(umem)))
 }
 
 func mebibytes(octets uint64) float64 { return float64(octets) / (1 << 20) }

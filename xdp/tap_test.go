@@ -142,7 +142,7 @@ func (t *Tap) value(tb testing.TB, stage, reason string) uint64 {
 func (t *Tap) checkLedger(tb testing.TB) {
 	tb.Helper()
 	sum := uint64(0)
-	for _, end := range endNames {
+	for _, end := range EndNames[:tapEnds] {
 		sum += t.value(tb, StageProgram, end)
 	}
 	if frames := t.value(tb, StageProgram, "frames"); frames != sum {
@@ -358,7 +358,7 @@ func TestQueueReopens(t *testing.T) {
 	nic := &netInterface{name: "near", index: near.Attrs().Index}
 	files, mapped := openFiles(t), ringMappings(t)
 	for i := range uint32(50) {
-		q, err := openQueue(nic.name, nic.index, 0, 0, &Config{RingSize: 64})
+		q, err := OpenQueue(QueueConfig{Name: nic.name, Interface: nic.index, RingSize: 64})
 		if err != nil {
 			t.Fatalf("opening %d: %v", i, err)
 		}
@@ -373,7 +373,7 @@ func TestQueueReopens(t *testing.T) {
 		if got := gather(t, []*Queue{q}, 1); len(got) != 1 || got[0].Seq != i {
 			t.Fatalf("opening %d: received %+v", i, got)
 		}
-		if err := errors.Join(attached.link.Close(), q.close()); err != nil {
+		if err := errors.Join(attached.link.Close(), q.Close()); err != nil {
 			t.Fatalf("closing %d: %v", i, err)
 		}
 	}

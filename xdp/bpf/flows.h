@@ -247,19 +247,26 @@ static __always_inline void finish(struct direction *own, struct direction *othe
 		__sync_fetch_and_add(mark_word(other), 0);
 }
 
+/* The octets of a packet as segments of the wire, each with the headers of the whole. */
+static __always_inline __u64 wire_octets(__u32 octets, __u32 payload, __u32 segments)
+{
+	return octets + (__u64)(segments - 1) * (octets - payload);
+}
+
 /*
- * Adds the segment to its direction, all but the times. Returns whether it is
- * the awaited acknowledgement of a FIN; that of a RST does not count.
+ * Adds the segment to its direction, all but the times; a super-packet is as many as it
+ * stands for. Returns whether it is the awaited acknowledgement of a FIN; that of a RST
+ * does not count.
  */
 static __always_inline int count(struct direction *own, struct direction *other,
-				 const struct packet *p)
+				 const struct packet *p, __u32 segments)
 {
 	int answered = 0;
 
 	if (!own->packets)
 		own->first_ack = p->ack;
-	own->packets++;
-	own->octets += p->octets;
+	own->packets += segments;
+	own->octets += wire_octets(p->octets, p->payload, segments);
 	own->tcp_flags |= p->tcp_flags;
 	if (p->tcp_flags & TCP_RST)
 		return 0;

@@ -28,16 +28,6 @@ enum outcome {
 #define likely(condition) __builtin_expect(!!(condition), 1)
 
 /*
- * The frame: its linear part, and the length of all of it. The length is a call of the
- * kernel, which costs as much as reading plain headers, and is asked for last.
- */
-struct frame {
-	void *data;
-	void *end;
-	__u32 length;
-};
-
-/*
  * The fields of a TCP segment, numbers in host order. No octet is left out, here
  * and in what follows: verifiers before Linux 6.3 let a global function have
  * nothing that was not written.
@@ -66,12 +56,6 @@ struct position {
 	__u8 unused;
 };
 
-/* What a stack of VLAN tags says. */
-struct tags {
-	__u16 outermost;
-	enum layer layer;
-};
-
 static __always_inline int is_vlan(__be16 ether_type)
 {
 	return ether_type == bpf_htons(ETHER_TYPE_VLAN) ||
@@ -91,20 +75,23 @@ static __always_inline enum outcome parse_ethernet(const struct frame *f, struct
 	return OUTCOME_TCP;
 }
 
+/* Goes on from the tags that are known, at most one. */
 static __always_inline enum outcome parse_tags(const struct frame *f, struct position *at,
 					       struct tags *tags)
 {
+	int known = tags->layer != LAYER_NONE;
+
 #pragma unroll
 	for (int i = 0; i < MAX_VLAN_TAGS; i++) {
 		struct vlan_tag *tag = f->data + at->ip;
 
-		if (!is_vlan(at->ether_type))
+		if (!is_vlan(at->ether_type) || (known && i == MAX_VLAN_TAGS - 1))
 			break;
 		if ((void *)(tag + 1) > f->end)
 			return OUTCOME_UNDECODABLE;
-		if (i == 0)
+		if (i == 0 && !known)
 			tags->outermost = bpf_ntohs(tag->control) & 0x0fff;
-		tags->layer = i == 0 ? LAYER_VLAN : LAYER_QINQ;
+		tags->layer = i == 0 && !known ? LAYER_VLAN : LAYER_QINQ;
 		at->ether_type = tag->ether_type;
 		at->ip += sizeof(*tag);
 	}
@@ -236,14 +223,17 @@ static __always_inline enum outcome parse_ip(const struct frame *f, struct packe
 	return parse_tcp(f, p, at);
 }
 
-/* Leaves in at where it stopped: what is not IP or not TCP may be a tunnel. */
+/*
+ * Leaves in at where it stopped: what is not IP or not TCP may be a tunnel. Where at
+ * has an ether type, the frame begins with what that announces.
+ */
 static __always_inline enum outcome parse(const struct frame *f, struct packet *p,
-					  struct position *at)
+					  struct position *at, struct tags tags)
 {
-	struct tags tags = {};
-	enum outcome outcome;
+	enum outcome outcome = OUTCOME_TCP;
 
-	outcome = parse_ethernet(f, at);
+	if (!at->ether_type)
+		outcome = parse_ethernet(f, at);
 	if (outcome != OUTCOME_TCP)
 		return outcome;
 	outcome = parse_tags(f, at, &tags);
@@ -256,16 +246,15 @@ static __always_inline enum outcome parse(const struct frame *f, struct packet *
 
 /*
  * The frames that come most often, at once: no tag, IPv4 without options or IPv6 without
- * extension headers, TCP, and the packet whole in the linear part, which is taken for the
- * length then. The functions return 0 for every other frame, and for those of which
+ * extension headers, TCP, and the packet no longer than the frame, as far as that one's
+ * length is known. The functions return 0 for every other frame, and for those of which
  * something is wrong: parse judges them.
  */
-static __always_inline int parse_plain_tcp(struct frame *f, struct packet *p,
+static __always_inline int parse_plain_tcp(const struct frame *f, struct packet *p,
 					   const struct tcp_header *tcp, __u32 ip_length)
 {
 	__u32 headers = ip_length + (tcp->data_offset >> 4) * 4;
 
-	f->length = (__u32)(f->end - f->data);
 	if (headers < ip_length + sizeof(*tcp) || p->octets < headers ||
 	    f->length < sizeof(struct ether_header) + p->octets)
 		return 0;
@@ -278,7 +267,7 @@ static __always_inline int parse_plain_tcp(struct frame *f, struct packet *p,
 	return 1;
 }
 
-static __always_inline int parse_plain_ipv4(struct frame *f, struct packet *p)
+static __always_inline int parse_plain_ipv4(const struct frame *f, struct packet *p)
 {
 	struct ether_header *eth = f->data;
 	struct ipv4_header *ip = (void *)(eth + 1);
@@ -301,7 +290,7 @@ static __always_inline void copy_ipv6(union address *a, const __be32 *words)
 	a->half[1] = (__u64)words[3] << 32 | words[2];
 }
 
-static __always_inline int parse_plain_ipv6(struct frame *f, struct packet *p)
+static __always_inline int parse_plain_ipv6(const struct frame *f, struct packet *p)
 {
 	struct ether_header *eth = f->data;
 	struct ipv6_header *ip = (void *)(eth + 1);

@@ -58,6 +58,12 @@ struct encapsulation {
 	__u32 identifier;	 /* of the outermost layer that has one */
 };
 
+/* What a stack of VLAN tags says. */
+struct tags {
+	__u16 outermost;
+	enum layer layer;
+};
+
 /* An IPv6 address in network order; IPv4 as ::ffff:a.b.c.d (RFC 4291 section 2.5.5.2). */
 union address {
 	__u8 octets[16];

@@ -9,20 +9,17 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
+#include "frame_xdp.h"
+
 #include "accounts.h"
 #include "awaited.h"
 #include "describe.h"
 #include "flows.h"
+#include "follow.h"
 #include "ledger.h"
 #include "parse.h"
 #include "segment.h"
 #include "tunnel.h"
-
-/* Pass SYN, FIN and RST alone. */
-const volatile __u8 control_only = 0;
-
-/* Pass every TCP segment. */
-const volatile __u8 describe_all = 0;
 
 /* Sockets by receive queue; every interface has a map of its own. */
 struct {
@@ -32,20 +29,6 @@ struct {
 	__type(value, __u32);
 } sockets SEC(".maps");
 
-/* The last counters of an entry that was deleted. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct counters);
-} scratch SEC(".maps");
-
-static __always_inline int finish_frame(struct ledger *l, enum end end, int action)
-{
-	l->ends[end]++;
-	return action;
-}
-
 static __always_inline int pass(struct xdp_md *ctx, struct ledger *l, const struct packet *p,
 				const struct standing *t)
 {
@@ -54,171 +37,6 @@ static __always_inline int pass(struct xdp_md *ctx, struct ledger *l, const stru
 	if (bpf_redirect_map(&sockets, ctx->rx_queue_index, XDP_DROP) != XDP_REDIRECT)
 		return finish_frame(l, END_NO_SOCKET, XDP_DROP);
 	return finish_frame(l, END_PASSED, XDP_REDIRECT);
-}
-
-/*
- * A SYN without ACK begins another connection: what the entry held goes with it.
- * So does a SYN-ACK on one that is over: it overtook its SYN on another queue.
- */
-static __always_inline int begin(struct xdp_md *ctx, struct ledger *l, const struct packet *p,
-				 const struct key *key, struct standing *t)
-{
-	struct counters *flow, *last;
-	__u32 zero = 0;
-
-	/* Before the look-up, so that whatever uses the entry again is later. */
-	t->now = bpf_ktime_get_ns();
-	flow = find_flow(key);
-	last = bpf_map_lookup_elem(&scratch, &zero);
-	if (flow && last) {
-		int older;
-
-		/* Read before it is deleted: a free entry may be another flow's at once. */
-		*last = *flow;
-		older = is_older(last, t->now);
-		/*
-		 * A SYN and its SYN-ACK may do this on two CPUs at once. Both take the
-		 * counters along, where it is sure that they are still this flow's.
-		 */
-		if (!remove_flow(key) || older) {
-			t->marks = SEGMENT_HAS_ENTRY | SEGMENT_FINAL;
-			t->flow = last;
-		}
-	}
-	return pass(ctx, l, p, t);
-}
-
-static __always_inline int follow(struct xdp_md *ctx, struct ledger *l, const struct packet *p,
-				  const struct key *key, struct standing *t)
-{
-	int control = p->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST);
-	struct counters *flow = find_flow(key);
-	int wanted = control || describe_all;
-	struct direction *own;
-	int first;
-
-	if (flow && (p->tcp_flags & TCP_SYN) && is_closed(flow))
-		return begin(ctx, l, p, key, t);
-	if (!flow && !(p->tcp_flags & (TCP_SYN | TCP_RST))) {
-		flow = open_flow(key);
-		t->marks = flow ? SEGMENT_OPENED : SEGMENT_NO_ROOM;
-		wanted |= flow && !control_only;
-	}
-	if (!flow) {
-		if (!wanted)
-			return finish_frame(l, END_FLOW_TABLE_FULL, XDP_DROP);
-		t->now = bpf_ktime_get_ns();
-		return pass(ctx, l, p, t);
-	}
-
-	own = &flow->direction[t->side & 1];
-	first = !own->first_at;
-	/* Before it is counted: a FIN that finds itself acknowledged takes this time. */
-	if (!wanted && !first)
-		touch(own, time_of(l, own, p));
-	if (count(own, &flow->direction[(t->side & 1) ^ 1], p))
-		wanted |= !control_only;
-	if (wanted || first) {
-		t->now = bpf_ktime_get_ns();
-		touch(own, t->now);
-	}
-	if (!wanted)
-		return finish_frame(l, END_COUNTED, XDP_DROP);
-	t->marks |= SEGMENT_HAS_ENTRY | SEGMENT_COUNTED;
-	t->flow = flow;
-	return pass(ctx, l, p, t);
-}
-
-/* Tells whether a segment acknowledges and does no more but carry data. */
-static __always_inline int is_data(const struct packet *p)
-{
-	return (p->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST | TCP_ACK)) == TCP_ACK;
-}
-
-/*
- * Counts a data segment of a flow that goes on. Returns 0 where it is anything else;
- * what was done to the flow by then does no harm a second time.
- */
-static __always_inline int count_data(struct ledger *l, const struct frame *f,
-				      struct counters *flow, __u32 side, const struct packet *p)
-{
-	struct direction *own;
-
-	if (!likely(flow) || describe_all)
-		return 0;
-	own = &flow->direction[side & 1];
-	if (!likely((own->marks & DIRECTION_STARTED) && (own->marks & DIRECTION_ACKED)))
-		return 0;
-	touch(own, time_of(l, own, p));
-	acknowledge(own, p);
-	if (!likely(!is_awaited(own)))
-		return 0;
-	own->packets++;
-	own->octets += p->octets;
-	own->tcp_flags |= p->tcp_flags;
-	advance(own, p);
-	l->octets += f->length;
-	l->ends[END_COUNTED]++;
-	return 1;
-}
-
-/*
- * The short way of plain data segments: what nearly all segments are, so that nothing
- * else may stand in the way of them. Returns 0 for any other, which then goes the
- * general way.
- */
-static __always_inline int count_plain(struct ledger *l, struct frame *f)
-{
-	struct packet ipv4 = {}, ipv6 = {};
-	struct ipv4_key narrow;
-	struct key wide;
-	__u32 side;
-
-	if (likely(parse_plain_ipv4(f, &ipv4))) {
-		if (!likely(is_data(&ipv4)))
-			return 0;
-		side = ipv4_key_of(&ipv4, &narrow);
-		return count_data(l, f, bpf_map_lookup_elem(&flows_ipv4, &narrow), side, &ipv4);
-	}
-	if (!parse_plain_ipv6(f, &ipv6) || !is_data(&ipv6) || is_ipv4(&ipv6.src))
-		return 0;
-	side = key_of(&ipv6, &wide);
-	return count_data(l, f, bpf_map_lookup_elem(&flows_ipv6, &wide), side, &ipv6);
-}
-
-/*
- * Counts a segment in its flow, whatever it is, and passes it where it is wanted. It is
- * global to the verifier, as the functions of tunnel.h: what a segment may be does not
- * depend on how its headers were found.
- */
-__noinline int count_any(struct xdp_md *ctx, struct packet *p, __u32 wire_length)
-{
-	struct standing standing = {.wire_length = wire_length};
-	struct ledger *l;
-	struct key key;
-	__u32 zero = 0;
-
-	l = bpf_map_lookup_elem(&ledger, &zero);
-	if (!p || !l)
-		return XDP_DROP;
-	standing.side = key_of(p, &key);
-	if ((p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
-		return begin(ctx, l, p, &key, &standing);
-	return follow(ctx, l, p, &key, &standing);
-}
-
-/* The general way, of whatever is not plain data. */
-static __always_inline int count_general(struct xdp_md *ctx, struct ledger *l)
-{
-	__u32 length = bpf_xdp_get_buff_len(ctx);
-	struct packet packet = {};
-	enum outcome outcome;
-
-	l->octets += length;
-	outcome = outcome_of(read_general(ctx, &packet, length));
-	if (outcome != OUTCOME_TCP)
-		return finish_frame(l, (enum end)outcome, XDP_DROP);
-	return count_any(ctx, &packet, length);
 }
 
 SEC("xdp.frags")
@@ -232,7 +50,7 @@ int finwait_tap(struct xdp_md *ctx)
 	if (!l)
 		return XDP_DROP;
 	open_frame(ctx, &frame);
-	if (likely(count_plain(l, &frame)))
+	if (likely(count_plain(ctx, l, &frame)))
 		return XDP_DROP;
 	return count_general(ctx, l);
 }

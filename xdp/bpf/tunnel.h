@@ -140,7 +140,7 @@ static __always_inline enum outcome parse_mpls(const struct frame *f, struct pos
 }
 
 /* From an Ethernet header, or from what its type announces, to an IP header. */
-__noinline int strip_labels(struct xdp_md *ctx, struct packet *p, struct walk *w)
+__noinline int strip_labels(struct frame_context *ctx, struct packet *p, struct walk *w)
 {
 	struct frame f = {.data = (void *)(long)ctx->data, .end = (void *)(long)ctx->data_end};
 	enum outcome outcome = OUTCOME_TCP;
@@ -341,7 +341,7 @@ static __always_inline enum outcome parse_tunnel(const struct frame *f, struct t
 }
 
 /* From a transport protocol that is not TCP to an IP or an Ethernet header. */
-__noinline int strip_tunnel(struct xdp_md *ctx, struct packet *p, struct walk *w)
+__noinline int strip_tunnel(struct frame_context *ctx, struct packet *p, struct walk *w)
 {
 	struct frame f = {.data = (void *)(long)ctx->data, .end = (void *)(long)ctx->data_end};
 	struct tunnel t = {.layer = LAYER_IPIP};
@@ -372,12 +372,12 @@ __noinline int strip_tunnel(struct xdp_md *ctx, struct packet *p, struct walk *w
 }
 
 /* From an IP header to the fields of a segment, or to another protocol. */
-__noinline int strip_ip(struct xdp_md *ctx, struct packet *p, struct walk *w)
+__noinline int strip_ip(struct frame_context *ctx, struct packet *p, struct walk *w)
 {
 	struct frame f = {
 		.data = (void *)(long)ctx->data,
 		.end = (void *)(long)ctx->data_end,
-		.length = bpf_xdp_get_buff_len(ctx),
+		.length = length_of(ctx),
 	};
 	enum outcome outcome;
 	struct position at;
@@ -395,7 +395,7 @@ __noinline int strip_ip(struct xdp_md *ctx, struct packet *p, struct walk *w)
  * Goes on where parse stopped, with a label or a tunnel, and returns an enum
  * outcome for what is inside.
  */
-__noinline int look_inside(struct xdp_md *ctx, struct packet *p, struct walk *w)
+__noinline int look_inside(struct frame_context *ctx, struct packet *p, struct walk *w)
 {
 	int outcome = OUTCOME_TCP;
 
@@ -418,7 +418,7 @@ __noinline int look_inside(struct xdp_md *ctx, struct packet *p, struct walk *w)
 }
 
 /* What becomes of a frame that parse left with the outcome and the position given. */
-static __always_inline enum outcome parse_inside(struct xdp_md *ctx, const struct frame *f,
+static __always_inline enum outcome parse_inside(struct frame_context *ctx, const struct frame *f,
 						 struct packet *p, const struct position *at,
 						 enum outcome outcome)
 {
@@ -433,20 +433,13 @@ static __always_inline enum outcome parse_inside(struct xdp_md *ctx, const struc
 	return look_inside(ctx, p, &walk);
 }
 
-/* All but the length. */
-static __always_inline void open_frame(struct xdp_md *ctx, struct frame *f)
-{
-	f->data = (void *)(long)ctx->data;
-	f->end = (void *)(long)ctx->data_end;
-}
-
 /*
  * From a frame, of which length is that of all of it, to the fields of its segment;
  * returns an enum outcome.
  */
-__noinline int read_general(struct xdp_md *ctx, struct packet *p, __u32 length)
+__noinline int read_general(struct frame_context *ctx, struct packet *p, __u32 length)
 {
-	struct position at = {};
+	struct position at = {.ether_type = bare_type(ctx)};
 	enum outcome outcome;
 	struct frame f;
 
@@ -454,7 +447,7 @@ __noinline int read_general(struct xdp_md *ctx, struct packet *p, __u32 length)
 		return OUTCOME_UNDECODABLE;
 	open_frame(ctx, &f);
 	f.length = length;
-	outcome = parse(&f, p, &at);
+	outcome = parse(&f, p, &at, tags_beside(ctx));
 	return outcome == OUTCOME_TCP ? outcome : parse_inside(ctx, &f, p, &at, outcome);
 }
 
@@ -465,7 +458,7 @@ static __always_inline enum outcome outcome_of(__u32 number)
 }
 
 /* The tap's own way from a frame to its length and the fields of its segment; p is zero. */
-static __always_inline enum outcome read_segment(struct xdp_md *ctx, struct frame *f,
+static __always_inline enum outcome read_segment(struct frame_context *ctx, struct frame *f,
 						 struct packet *p)
 {
 	/* One of its own, so that the other may live in registers. */
@@ -474,7 +467,7 @@ static __always_inline enum outcome read_segment(struct xdp_md *ctx, struct fram
 
 	if (parse_plain_ipv4(f, p) || parse_plain_ipv6(f, p))
 		return OUTCOME_TCP;
-	f->length = bpf_xdp_get_buff_len(ctx);
+	f->length = length_of(ctx);
 	outcome = outcome_of(read_general(ctx, &walked, f->length));
 	*p = walked;
 	return outcome;

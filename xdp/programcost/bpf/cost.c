@@ -11,6 +11,8 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
+#include "frame_xdp.h"
+
 #include "headers.h"
 #include "parse.h"
 #include "segment.h"
