@@ -68,6 +68,17 @@ func word(buffer []byte, i int) uint32 { return binary.NativeEndian.Uint32(buffe
 
 func setWord(buffer []byte, i int, v uint32) { binary.NativeEndian.PutUint32(buffer[4*i:], v) }
 
+// Driver is the kernel driver of an interface of the calling thread's namespace, empty
+// where it has none.
+func Driver(name string) string {
+	tool, err := openEthtool()
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = tool.close() }()
+	return tool.driver(name)
+}
+
 // driver is the name of the interface's driver, "unknown" where it has none.
 func (e *ethtool) driver(name string) string {
 	info, err := unix.IoctlGetEthtoolDrvinfo(e.fd, name)

@@ -4,7 +4,7 @@ package xdp
 type InterfaceInfo struct {
 	Name   string
 	Driver string // kernel driver, empty where it has none
-	Mode   string // native or generic
+	Mode   string // native or generic; on a gateway tcx or tc
 	Queues int    // receive queues
 }
 
@@ -28,6 +28,10 @@ func (c Count) Loss() bool {
 	case StageProgram:
 		return c.Reason == "flow_table_full" || c.Reason == "describe_error" || c.Reason == "no_socket" ||
 			c.Reason == "fin_acks_forgotten"
+	case StageIngress, StageEgress:
+		return c.Reason == "flow_table_full" || c.Reason == "clone_error" || c.Reason == "held_back"
+	case StageClone:
+		return c.Reason != "described" && c.Reason != "arrived" && c.Reason != "foreign"
 	case StageFlowTable:
 		return c.Reason == "orphaned"
 	default:

@@ -24,6 +24,12 @@ const (
 	// StageProgram: every frame that reached the program. "frames" is the sum
 	// of the others but "octets" and what was forgotten.
 	StageProgram = "program"
+	// StageIngress and StageEgress: the same of what arrives at and what leaves an
+	// interface of a gateway.
+	StageIngress = "ingress"
+	StageEgress  = "egress"
+	// StageClone: what became of the clones of a gateway.
+	StageClone = "clone"
 	// StageSocket: the kernel's counters of a queue's socket (XDP_STATISTICS),
 	// of segments that the program had passed.
 	StageSocket = "socket"
@@ -39,8 +45,10 @@ var EndNames = [...]string{"counted", "not_ip", "not_tcp", "fragment", "undecoda
 const (
 	// tapEnds is how many of EndNames there are on a tap.
 	tapEnds = 9
-	// endFlowTableFull is the place of flow_table_full.
+	// The places of flow_table_full, clone_error and held_back.
 	endFlowTableFull = 6
+	endCloneError    = 9
+	endHeldBack      = 10
 )
 
 // ProgramCounts is struct ledger of ledger.h: what became of the frames that a
@@ -87,6 +95,9 @@ func ReadCounts(ledger *ebpf.Map) (ProgramCounts, error) {
 
 // Uncounted is how many segments found no room in the flow table.
 func (c *ProgramCounts) Uncounted() uint64 { return c.Ends[endFlowTableFull] }
+
+// NotCloned is how many segments of a gateway were to be passed, and were not.
+func (c *ProgramCounts) NotCloned() uint64 { return c.Ends[endCloneError] + c.Ends[endHeldBack] }
 
 // nicDrops are the interface's own counters (struct rtnl_link_stats64).
 type nicDrops struct{ dropped, missed uint64 }

@@ -26,6 +26,7 @@ import (
 	"github.com/finwait/finwait/flowtable/segment"
 	"github.com/finwait/finwait/flowtable/worker"
 	"github.com/finwait/finwait/xdp"
+	"github.com/finwait/finwait/xdp/gateway"
 )
 
 const (
@@ -44,6 +45,7 @@ const (
 
 type applianceConfig struct {
 	tap      xdp.Config
+	gateway  *gateway.Config // in place of a tap; nil for that
 	maxFlows uint32
 	recent   int
 	timeouts flowtable.Timeouts
@@ -57,10 +59,10 @@ type applianceConfig struct {
 	report   func(line string) // what the operator should know, when it happens
 }
 
-// appliance is tap, workers, publisher and API in one process.
+// appliance is capture, workers, publisher and API in one process.
 type appliance struct {
 	config    applianceConfig
-	tap       *xdp.Tap
+	source    capture
 	tables    []*flowtable.Table
 	rings     []*flowtable.Ring // of the tables
 	team      *worker.Team
@@ -85,7 +87,7 @@ type appliance struct {
 	rejoin    func() error // gives back what apart took
 }
 
-// startAppliance opens the tap in the calling thread's network namespace and
+// startAppliance opens the capture in the calling thread's network namespace and
 // starts everything. After an error nothing is left running or changed; the
 // listener stays the caller's then.
 func startAppliance(ctx context.Context, c applianceConfig) (*appliance, error) {
@@ -97,7 +99,7 @@ func startAppliance(ctx context.Context, c applianceConfig) (*appliance, error) 
 	return a, nil
 }
 
-// openAppliance opens the tap and makes everything that startAppliance starts.
+// openAppliance opens the capture and makes everything that startAppliance starts.
 func openAppliance(c applianceConfig) (*appliance, error) {
 	if c.access == nil {
 		var err error
@@ -105,11 +107,11 @@ func openAppliance(c applianceConfig) (*appliance, error) {
 			return nil, err
 		}
 	}
-	tap, err := xdp.Open(c.tap)
+	source, err := openCapture(&c)
 	if err != nil {
 		return nil, err
 	}
-	a := &appliance{config: c, tap: tap, startedAt: time.Now(), published: make(chan struct{})}
+	a := &appliance{config: c, source: source, startedAt: time.Now(), published: make(chan struct{})}
 	if err := a.build(); err != nil {
 		return nil, errors.Join(err, a.close())
 	}
@@ -127,9 +129,9 @@ func (a *appliance) mount(mux *http.ServeMux) { mux.Handle("GET /metrics", a.met
 // build makes the tables, one per queue, and what they feed.
 func (a *appliance) build() (err error) {
 	hasher := segment.NewHasher()
-	queues := a.tap.Queues()
+	queues := a.source.Queues()
 	a.setWallClock()
-	a.names = api.NewNames(&a.clock, a.tap.InterfaceName)
+	a.names = api.NewNames(&a.clock, a.source.InterfaceName)
 	if a.recent, err = history.NewRecent(a.config.recent, a.names); err != nil {
 		return fmt.Errorf("--recent: %w", err)
 	}
@@ -168,7 +170,7 @@ func (a *appliance) build() (err error) {
 
 // accounts is where the kernel counts; nil by sequence.
 func (a *appliance) accounts() flowtable.Accounts {
-	if accounts := a.tap.Accounts(); accounts != nil {
+	if accounts := a.source.Accounts(); accounts != nil {
 		return accounts
 	}
 	return nil
@@ -273,14 +275,14 @@ func (a *appliance) longestTimeout() (time.Duration, bool) {
 
 // watchRoom marks what may have gone uncounted.
 func (a *appliance) watchRoom() {
-	if n := a.tap.Uncounted(); n > a.uncounted {
+	if n := a.source.Uncounted(); n > a.uncounted {
 		a.uncounted = n
 		a.team.Uncounted()
 	}
 }
 
 func (a *appliance) sweep(olderThan time.Duration) {
-	if _, err := a.tap.Orphans(olderThan); err != nil {
+	if _, err := a.source.Orphans(olderThan); err != nil {
 		a.config.report(fmt.Sprintf("warning: looking for kernel entries without an owner: %v", err))
 	}
 }
@@ -342,7 +344,7 @@ func (a *appliance) close() error {
 	if a.rejoin != nil {
 		err = errors.Join(err, a.rejoin())
 	}
-	err = errors.Join(err, a.tap.Close())
+	err = errors.Join(err, a.source.Close())
 	for _, t := range a.tables {
 		err = errors.Join(err, t.Close())
 	}

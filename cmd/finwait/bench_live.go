@@ -266,7 +266,7 @@ func (s *liveSession) facts() []string {
 	if s.appliance == nil {
 		return facts
 	}
-	facts = append(facts, s.appliance.tap.Facts()...)
-	facts = append(facts, s.appliance.tap.Warnings()...)
+	facts = append(facts, s.appliance.source.Facts()...)
+	facts = append(facts, s.appliance.source.Warnings()...)
 	return append(facts, s.appliance.facts()[:1]...)
 }

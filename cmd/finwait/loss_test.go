@@ -102,7 +102,7 @@ func (a *appliance) evidence(t *testing.T, client, server *net.TCPConn) (found s
 
 // programCount is one of the tap program's counters.
 func programCount(a *appliance, reason string) (n uint64) {
-	for _, c := range a.tap.Ledger() {
+	for _, c := range a.source.Ledger() {
 		if c.Stage == xdp.StageProgram && c.Reason == reason {
 			n += c.Value
 		}

@@ -20,6 +20,7 @@ import (
 	"github.com/finwait/finwait/flowtable"
 	"github.com/finwait/finwait/flowtable/worker"
 	"github.com/finwait/finwait/xdp"
+	"github.com/finwait/finwait/xdp/gateway"
 )
 
 const (
@@ -31,6 +32,7 @@ const (
 
 type runOptions struct {
 	interfaces []string
+	cloneLimit uint64
 	mode       string
 	listen     string
 	access     *accessFlags
@@ -54,6 +56,10 @@ func newRunCommand() *cobra.Command {
 port per direction of an optical tap. It consumes every frame that arrives
 there, so an interface with an address of this machine is refused.
 
+With --mode gateway it measures what passes this machine's own interfaces, on a
+router, a load balancer or a server, and leaves the traffic as it is. A
+connection that passes two of them has a record of each.
+
 Records are asked for over HTTP, by finwait's own commands or by any client:
   finwait watch
   finwait flows --close-kind reset
@@ -71,7 +77,8 @@ those of the connections that were open at the end too.`,
 	}
 	flags := cmd.Flags()
 	flags.StringSliceVar(&o.interfaces, "interface", nil, "interfaces to measure on, by commas")
-	flags.StringVar(&o.mode, "mode", "tap", "how to measure: tap")
+	flags.StringVar(&o.mode, "mode", modeTap, "how to measure: tap or gateway")
+	flags.Uint64Var(&o.cloneLimit, "clone-limit", gateway.DefaultCloneLimit, "gateway: control segments that are looked at in a second at most; more are held back, and counted")
 	flags.StringVar(&o.listen, "listen", defaultListen, "address and port of the HTTP API")
 	flags.Uint32Var(&o.maxFlows, "max-flows", 1<<18, "connections that can be followed at once")
 	flags.IntVar(&o.recent, "recent", 1_000_000, "finished connections kept for the API, 252 octets each")
@@ -110,10 +117,12 @@ func (o *runOptions) validate() error {
 		return usageError{errors.New("no interface was named; use --interface IF, or 'finwait lab' where there is none to measure on")}
 	case slices.Contains(o.interfaces, ""):
 		return usageError{fmt.Errorf("--interface %q: an interface without a name; ip link lists those that there are", o.interfaces)}
-	case o.mode == "gateway":
-		return usageError{errors.New("--mode gateway: this version measures on a tap only; mirror the gateway's port to an interface without an address")}
-	case o.mode != "tap":
-		return usageError{fmt.Errorf("--mode %q: choose tap", o.mode)}
+	case o.mode != modeTap && o.mode != modeGateway:
+		return usageError{fmt.Errorf("--mode %q: choose %s or %s", o.mode, modeTap, modeGateway)}
+	case o.mode == modeGateway && (o.sequence || o.force || o.generic || o.busyPoll):
+		return usageError{errors.New("--mode gateway: --accounting sequence, --force, --generic and --busy-poll are for a tap; leave them out")}
+	case o.cloneLimit == 0:
+		return usageError{errors.New("--clone-limit 0: nothing would be seen of any connection; choose a rate, or leave it out")}
 	case o.maxFlows == 0:
 		return usageError{errors.New("--max-flows 0: at least one connection must have room")}
 	case o.recent <= 0:
@@ -181,6 +190,9 @@ func run(ctx context.Context, o runOptions, stdout, stderr io.Writer) (err error
 		patience: lastRecords,
 		report:   report,
 	}
+	if o.mode == modeGateway {
+		c.gateway = &gateway.Config{Interfaces: o.interfaces, MaxFlows: o.maxFlows, CloneLimit: o.cloneLimit}
+	}
 	if records != nil {
 		defer func() { err = errors.Join(err, records.Close()) }()
 		c.records = records
@@ -204,10 +216,10 @@ func run(ctx context.Context, o runOptions, stdout, stderr io.Writer) (err error
 // announce says what was found and done, one line per fact.
 func (a *appliance) announce(w io.Writer) {
 	fmt.Fprintf(w, "finwait %s on %d CPUs\n", version(), runtime.NumCPU())
-	for _, fact := range a.tap.Facts() {
+	for _, fact := range a.source.Facts() {
 		fmt.Fprintln(w, fact)
 	}
-	for _, warning := range a.tap.Warnings() {
+	for _, warning := range a.source.Warnings() {
 		fmt.Fprintln(w, "warning:", warning)
 	}
 	for _, fact := range a.facts() {

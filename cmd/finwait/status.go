@@ -20,7 +20,7 @@ const (
 func (a *appliance) status() api.Status {
 	s := api.Status{Version: version(), StartedAt: a.startedAt, Workers: len(a.tables),
 		Accounting: a.accounting().String()}
-	for _, i := range a.tap.Interfaces() {
+	for _, i := range a.source.Interfaces() {
 		s.Interfaces = append(s.Interfaces, api.InterfaceStatus{Name: i.Name, Driver: i.Driver, Mode: i.Mode, Queues: i.Queues})
 	}
 	s.Table.Capacity = uint64(a.capacity())
@@ -32,15 +32,16 @@ func (a *appliance) status() api.Status {
 	span := a.recent.Span()
 	s.Recent = api.RecentStatus{Records: span.End - span.First, Capacity: uint64(a.recent.Cap()), MemoryOctets: a.recent.Memory(),
 		FromAt: api.WallTime(span.FromAt), Overwritten: span.First}
-	for _, c := range a.tap.Ledger() {
-		s.Ledger = append(s.Ledger, tapEntry(c))
-		if c.Stage == xdp.StageProgram {
+	for _, c := range a.source.Ledger() {
+		s.Ledger = append(s.Ledger, captureEntry(c))
+		switch c.Stage {
+		case xdp.StageProgram, xdp.StageIngress, xdp.StageEgress:
 			addTotals(&s.Totals, c)
 		}
 	}
 	for i, w := range a.team.Workers() {
 		s.Totals.Segments += w.Stats().Received.Load()
-		s.Ledger = append(s.Ledger, workerEntries(a.tap.Queues()[i], w)...)
+		s.Ledger = append(s.Ledger, workerEntries(a.source.Queues()[i], w)...)
 	}
 	for _, f := range a.fanout.Failures() {
 		s.Ledger = append(s.Ledger, api.LedgerEntry{Stage: stageSink, Reason: f.Name, Count: f.Records, Loss: true})
@@ -61,7 +62,7 @@ func addTotals(t *api.Totals, c xdp.Count) {
 	}
 }
 
-func tapEntry(c xdp.Count) api.LedgerEntry {
+func captureEntry(c xdp.Count) api.LedgerEntry {
 	e := api.LedgerEntry{Stage: c.Stage, Interface: c.Interface, Reason: c.Reason, Count: c.Value, Loss: c.Loss()}
 	if c.Queue >= 0 {
 		e.Queue = &c.Queue

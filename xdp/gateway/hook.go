@@ -1,0 +1,85 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/finwait/finwait/xdp"
+	"github.com/finwait/finwait/xdp/bpf"
+)
+
+// The window of the limit of clones, WINDOW_SHIFT of clone.h, and the part of clones
+// that may be of segments without an entry in the flow table.
+const (
+	windowNS     = 1 << 26
+	openingsPart = 8
+)
+
+// hook is the program at one interface for one direction, with its ledger.
+type hook struct {
+	direction direction
+	program   *ebpf.Program
+	ledger    *ebpf.Map
+	attached  *attachment
+}
+
+// openHook loads a hook's program; it counts in its interface's flow table and gives
+// clones to the pair. All hooks have one secret.
+func openHook(p *port, d direction, to *pair, c *Config, secret uint64) (*hook, error) {
+	spec, err := bpf.LoadGateway()
+	if err != nil {
+		return nil, fmt.Errorf("read the gateway's programs: %w", err)
+	}
+	replacements := p.accounts.Shared()
+	for name, m := range replacements {
+		spec.Maps[name].MaxEntries = m.MaxEntries()
+	}
+	replacements[bpf.GatewayMapParcels] = to.programs.Parcels
+	replacements[bpf.GatewayMapBudgets] = to.programs.Budgets
+	for name, value := range map[string]any{
+		bpf.GatewayVarInterfaceNumber:   p.number,
+		bpf.GatewayVarNearEnd:           uint32(to.near.Attrs().Index),
+		bpf.GatewayVarQueues:            uint32(c.Queues),
+		bpf.GatewayVarQueueSecret:       secret,
+		bpf.GatewayVarClonesPerWindow:   perWindow(c.CloneLimit),
+		bpf.GatewayVarOpeningsPerWindow: perWindow(c.CloneLimit / openingsPart),
+		bpf.GatewayVarBare:              flag(p.bare),
+		// What arrives and what leaves is counted wherever it is handled.
+		bpf.GatewayVarCrossing: flag(runtime.NumCPU() > 1),
+	} {
+		if err := spec.Variables[name].Set(value); err != nil {
+			return nil, fmt.Errorf("set %q of the gateway's program: %w", name, err)
+		}
+	}
+	var objects struct {
+		Program *ebpf.Program `ebpf:"finwait_gateway"`
+		Ledger  *ebpf.Map     `ebpf:"ledger"`
+	}
+	if err := spec.LoadAndAssign(&objects, &ebpf.CollectionOptions{MapReplacements: replacements}); err != nil {
+		return nil, xdp.LoadError(fmt.Sprintf("the program of interface %q", p.name), err)
+	}
+	return &hook{direction: d, program: objects.Program, ledger: objects.Ledger}, nil
+}
+
+// perWindow is a limit for a second as one for a window, at least 1.
+func perWindow(limit uint64) uint64 {
+	return max(uint64(float64(limit)*windowNS/1e9), 1)
+}
+
+func flag(on bool) uint8 {
+	if on {
+		return 1
+	}
+	return 0
+}
+
+func (h *hook) close() error {
+	var err error
+	if h.attached != nil {
+		err = h.attached.release()
+	}
+	return errors.Join(err, h.program.Close(), h.ledger.Close())
+}
