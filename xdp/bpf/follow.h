@@ -36,6 +36,12 @@ static __always_inline int finish_frame(struct ledger *l, enum end end, int acti
 	return action;
 }
 
+/*
+ * Counts a segment that is no plain data, and that nobody is to look at any further,
+ * and returns whether it did.
+ */
+static __always_inline int shed(struct ledger *l, const struct frame *f, const struct packet *p);
+
 /* Passes a segment to user space, and returns the program's verdict. */
 static __always_inline int pass(struct frame_context *ctx, struct ledger *l,
 				const struct packet *p, const struct standing *t);
@@ -164,13 +170,15 @@ static __always_inline int count_plain(struct frame_context *ctx, struct ledger 
 
 	if (likely(parse_plain_ipv4(f, &ipv4))) {
 		if (!likely(is_data(&ipv4)))
-			return 0;
+			return shed(l, f, &ipv4);
 		side = ipv4_key_of(&ipv4, &narrow);
 		return count_data(ctx, l, f, bpf_map_lookup_elem(&flows_ipv4, &narrow), side,
 				  &ipv4);
 	}
-	if (!parse_plain_ipv6(f, &ipv6) || !is_data(&ipv6) || is_ipv4(&ipv6.src))
+	if (!parse_plain_ipv6(f, &ipv6) || is_ipv4(&ipv6.src))
 		return 0;
+	if (!is_data(&ipv6))
+		return shed(l, f, &ipv6);
 	side = key_of(&ipv6, &wide);
 	return count_data(ctx, l, f, bpf_map_lookup_elem(&flows_ipv6, &wide), side, &ipv6);
 }

@@ -29,6 +29,11 @@ struct {
 	__type(value, __u32);
 } sockets SEC(".maps");
 
+static __always_inline int shed(struct ledger *l, const struct frame *f, const struct packet *p)
+{
+	return 0;
+}
+
 static __always_inline int pass(struct xdp_md *ctx, struct ledger *l, const struct packet *p,
 				const struct standing *t)
 {

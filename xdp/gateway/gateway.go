@@ -36,8 +36,9 @@ type Config struct {
 	// xdp.Config.
 	MaxFlows uint32
 	// CloneLimit is how many clones there may be in a second, on all interfaces
-	// together; 0 for DefaultCloneLimit. An eighth of them may be of segments without
-	// an entry in the flow table, as those of a SYN flood.
+	// together; 0 for DefaultCloneLimit. Of segments without an entry in the flow table,
+	// as those of a SYN flood, there may be a sixteenth of it, and four for each
+	// connection that was really opened a moment before.
 	CloneLimit uint64
 	// RingSize is the number of segments that may wait in one queue; see xdp.Config.
 	RingSize int
@@ -47,6 +48,8 @@ type Config struct {
 
 	// classic attaches by filters of tc where there is tcx; for tests.
 	classic bool
+	// describeAll passes every TCP segment; for tests.
+	describeAll bool
 }
 
 // Gateway measures on its interfaces.

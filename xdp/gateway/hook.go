@@ -12,10 +12,10 @@ import (
 )
 
 // The window of the limit of clones, WINDOW_SHIFT of clone.h, and the part of clones
-// that may be of segments without an entry in the flow table.
+// that may be of segments without an entry in the flow table, whatever they are.
 const (
 	windowNS     = 1 << 26
-	openingsPart = 8
+	openingsPart = 16
 )
 
 // hook is the program at one interface for one direction, with its ledger.
@@ -47,6 +47,7 @@ func openHook(p *port, d direction, to *pair, c *Config, secret uint64) (*hook, 
 		bpf.GatewayVarClonesPerWindow:   perWindow(c.CloneLimit),
 		bpf.GatewayVarOpeningsPerWindow: perWindow(c.CloneLimit / openingsPart),
 		bpf.GatewayVarBare:              flag(p.bare),
+		bpf.GatewayVarDescribeAll:       flag(c.describeAll),
 		// What arrives and what leaves is counted wherever it is handled.
 		bpf.GatewayVarCrossing: flag(runtime.NumCPU() > 1),
 	} {
