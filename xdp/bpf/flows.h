@@ -181,11 +181,13 @@ static __always_inline void advance(struct direction *own, const struct packet *
 	if (!(own->marks & DIRECTION_STARTED)) {
 		own->base = p->seq + syn;
 		own->high = end;
-		own->payload += p->payload;
+		add(&own->payload, p->payload);
 		set_mark(own, DIRECTION_STARTED);
-	} else if (!(own->marks & DIRECTION_FINISHED) && (__s32)(end - own->high) > 0) {
-		own->payload += end - own->high;
-		own->high = end;
+	} else if (!(own->marks & DIRECTION_FINISHED)) {
+		__u32 gain = move_forward(&own->high, end);
+
+		if (gain)
+			add(&own->payload, gain);
 	}
 }
 
@@ -265,8 +267,8 @@ static __always_inline int count(struct direction *own, struct direction *other,
 
 	if (!own->packets)
 		own->first_ack = p->ack;
-	own->packets += segments;
-	own->octets += wire_octets(p->octets, p->payload, segments);
+	add(&own->packets, segments);
+	add(&own->octets, wire_octets(p->octets, p->payload, segments));
 	own->tcp_flags |= p->tcp_flags;
 	if (p->tcp_flags & TCP_RST)
 		return 0;

@@ -146,8 +146,8 @@ static __always_inline int count_data(struct frame_context *ctx, struct ledger *
 	if (!likely(!is_awaited(own)))
 		return 0;
 	segments = segments_of(ctx, p->payload);
-	own->packets += segments;
-	own->octets += wire_octets(p->octets, p->payload, segments);
+	add(&own->packets, segments);
+	add(&own->octets, wire_octets(p->octets, p->payload, segments));
 	own->tcp_flags |= p->tcp_flags;
 	advance(own, p);
 	l->octets += wire_octets(f->length, p->payload, segments);

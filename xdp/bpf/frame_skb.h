@@ -85,6 +85,31 @@ static __always_inline int pull_headers(struct __sk_buff *ctx)
 	return linear < wanted && !ctx->gso_size && !bpf_skb_pull_data(ctx, wanted);
 }
 
+/*
+ * Adds to a counter of a direction. Of a local sender, as one in a container is, two
+ * segments may pass an interface on two CPUs at once.
+ */
+static __always_inline void add(__u64 *counter, __u64 n)
+{
+	__sync_fetch_and_add(counter, n);
+}
+
+#define MOVE_ATTEMPTS 8
+
+/* Moves a sequence number forward to end, and returns by how much; 0 where it is behind. */
+static __always_inline __u32 move_forward(__u32 *high, __u32 end)
+{
+	for (int i = 0; i < MOVE_ATTEMPTS; i++) {
+		__u32 old = *(volatile __u32 *)high, gain = end - old;
+
+		if ((__s32)gain <= 0)
+			return 0;
+		if (__sync_val_compare_and_swap(high, old, end) == old)
+			return gain;
+	}
+	return 0;
+}
+
 /* How many segments of the wire the frame stands for, by its octets of payload. */
 static __always_inline __u32 segments_of(struct __sk_buff *ctx, __u32 payload)
 {

@@ -58,6 +58,23 @@ static __always_inline int pull_headers(struct xdp_md *ctx)
 	return 0;
 }
 
+/* Adds to a counter of a direction, which one receive queue writes. */
+static __always_inline void add(__u64 *counter, __u64 n)
+{
+	*counter += n;
+}
+
+/* Moves a sequence number forward to end, and returns by how much; 0 where it is behind. */
+static __always_inline __u32 move_forward(__u32 *high, __u32 end)
+{
+	__u32 gain = end - *high;
+
+	if ((__s32)gain <= 0)
+		return 0;
+	*high = end;
+	return gain;
+}
+
 /* How many segments of the wire the frame stands for, by its octets of payload. */
 static __always_inline __u32 segments_of(struct xdp_md *ctx, __u32 payload)
 {

@@ -32,10 +32,7 @@ func (d direction) parent() uint32 {
 // attachClassic adds a filter, and the qdisc where there is none.
 func attachClassic(handle *netlink.Handle, c *claim, index int, d direction, p *ebpf.Program) (*attachment, error) {
 	device := &netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: index}}
-	qdisc := &netlink.GenericQdisc{
-		QdiscAttrs: netlink.QdiscAttrs{LinkIndex: index, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT},
-		QdiscType:  clsact,
-	}
+	qdisc := clsactOf(index)
 	kind, err := ingressQdisc(handle, index)
 	if err != nil {
 		return nil, err
@@ -70,6 +67,14 @@ func attachClassic(handle *netlink.Handle, c *claim, index int, d direction, p *
 		}
 		return nil
 	}}, nil
+}
+
+// clsactOf is the qdisc of an interface at which filters of both directions stand.
+func clsactOf(index int) *netlink.GenericQdisc {
+	return &netlink.GenericQdisc{
+		QdiscAttrs: netlink.QdiscAttrs{LinkIndex: index, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT},
+		QdiscType:  clsact,
+	}
 }
 
 // addFilter takes the first priority that nobody has: the lowest is the first to run.
@@ -166,8 +171,5 @@ func removeStaleFrom(handle *netlink.Handle, l netlink.Link) error {
 	if !removed {
 		return nil
 	}
-	return removeEmpty(handle, &netlink.GenericQdisc{
-		QdiscAttrs: netlink.QdiscAttrs{LinkIndex: index, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT},
-		QdiscType:  clsact,
-	})
+	return removeEmpty(handle, clsactOf(index))
 }
