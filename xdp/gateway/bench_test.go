@@ -94,7 +94,7 @@ func BenchmarkGatewayConnections(b *testing.B) {
 	at := s.Serve(1000)
 	for b.Loop() {
 		paired(b, s, "conn/s", func() float64 {
-			t := s.StartTraffic(at, 100, 1000)
+			t := s.StartTraffic(at, 100, 1000, 0)
 			time.Sleep(runTime)
 			t.Stop()
 			if t.Failure != nil {

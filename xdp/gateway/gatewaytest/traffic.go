@@ -76,8 +76,9 @@ type Traffic struct {
 	Failure error         // of all that failed
 }
 
-// StartTraffic has four clients exchange octets with servers in turn.
-func (s *Site) StartTraffic(at []netip.AddrPort, there, back int) *Traffic {
+// StartTraffic has four clients exchange octets with servers in turn, each after a
+// pause.
+func (s *Site) StartTraffic(at []netip.AddrPort, there, back int, pause time.Duration) *Traffic {
 	t := &Traffic{stop: make(chan struct{})}
 	for i := range 4 {
 		t.done.Go(func() {
@@ -99,6 +100,7 @@ func (s *Site) StartTraffic(at []netip.AddrPort, there, back int) *Traffic {
 				t.Longest = max(t.Longest, time.Since(began))
 				t.Failure = errors.Join(t.Failure, err)
 				t.mutex.Unlock()
+				time.Sleep(pause)
 			}
 		})
 	}
@@ -111,15 +113,17 @@ func (t *Traffic) Stop() {
 	t.done.Wait()
 }
 
-// End is Stop: not one connection may have failed or stalled.
-func (t *Traffic) End(tb testing.TB) {
+// Repeat is the least time in which TCP repeats a SYN (RFC 6298 section 2.1).
+const Repeat = time.Second
+
+// End is Stop: not one connection may have failed, or taken longer than it may.
+func (t *Traffic) End(tb testing.TB, longest time.Duration) {
 	tb.Helper()
 	t.Stop()
 	if t.Failure != nil {
 		tb.Errorf("connections failed: %v", t.Failure)
 	}
-	// The least time in which TCP repeats a SYN is a second (RFC 6298 section 2.1).
-	if t.Longest > time.Second {
+	if t.Longest >= longest {
 		tb.Errorf("a connection took %v", t.Longest)
 	}
 	if t.Count == 0 {
