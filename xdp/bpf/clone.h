@@ -18,8 +18,9 @@
 /* The interface's number among those of the gateway, from 1. */
 const volatile __u32 interface_number = 0;
 
-/* The index of the near end of the veth pair. */
+/* The index of the near end of the veth pair, and where a hook's clones go to get there. */
 const volatile __u32 near_end = 0;
+const volatile __u32 first_step = 0;
 
 /* The pair's queues, and what a flow's hash is mixed with to find one. */
 const volatile __u32 queues = 1;
@@ -176,7 +177,7 @@ static __always_inline enum end clone(struct __sk_buff *ctx, const struct packet
 	parcel->segment.interface = interface_number;
 	parcel->queue = queue_of(p);
 	parcel->ready = 1;
-	bpf_clone_redirect(ctx, near_end, 0);
+	bpf_clone_redirect(ctx, first_step, 0);
 	if (!parcel->ready)
 		return END_PASSED;
 	/* It never came there: no memory, or the pair is gone. */

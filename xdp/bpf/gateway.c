@@ -14,6 +14,7 @@
 #include "clone.h"
 #include "flows.h"
 #include "follow.h"
+#include "headers.h"
 #include "ledger.h"
 #include "parse.h"
 #include "segment.h"
@@ -86,6 +87,18 @@ int finwait_near(struct __sk_buff *ctx)
 	passage->described++;
 	ctx->queue_mapping = parcel->queue + 1;
 	return VERDICT_PASS;
+}
+
+/*
+ * A step between an interface without link headers and the near end: the kernel gives
+ * no clone without one to an interface that has them.
+ */
+SEC("tc")
+int finwait_step(struct __sk_buff *ctx)
+{
+	if (bpf_skb_change_head(ctx, sizeof(struct ether_header), 0))
+		return VERDICT_DROP;
+	return bpf_redirect(near_end, 0);
 }
 
 /* What arrives at the far end, in a namespace where there is nothing else. */

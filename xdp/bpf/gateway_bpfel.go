@@ -27,11 +27,13 @@ const (
 	GatewayProgFinwaitFar       = "finwait_far"
 	GatewayProgFinwaitGateway   = "finwait_gateway"
 	GatewayProgFinwaitNear      = "finwait_near"
+	GatewayProgFinwaitStep      = "finwait_step"
 	GatewayVarBare              = "bare"
 	GatewayVarClonesPerWindow   = "clones_per_window"
 	GatewayVarControlOnly       = "control_only"
 	GatewayVarCrossing          = "crossing"
 	GatewayVarDescribeAll       = "describe_all"
+	GatewayVarFirstStep         = "first_step"
 	GatewayVarFreshCounters     = "fresh_counters"
 	GatewayVarInterfaceNumber   = "interface_number"
 	GatewayVarNearEnd           = "near_end"
@@ -86,6 +88,7 @@ type GatewayProgramSpecs struct {
 	FinwaitFar     *ebpf.ProgramSpec `ebpf:"finwait_far"`
 	FinwaitGateway *ebpf.ProgramSpec `ebpf:"finwait_gateway"`
 	FinwaitNear    *ebpf.ProgramSpec `ebpf:"finwait_near"`
+	FinwaitStep    *ebpf.ProgramSpec `ebpf:"finwait_step"`
 }
 
 // GatewayMapSpecs contains maps before they are loaded into the kernel.
@@ -111,6 +114,7 @@ type GatewayVariableSpecs struct {
 	ControlOnly       *ebpf.VariableSpec `ebpf:"control_only"`
 	Crossing          *ebpf.VariableSpec `ebpf:"crossing"`
 	DescribeAll       *ebpf.VariableSpec `ebpf:"describe_all"`
+	FirstStep         *ebpf.VariableSpec `ebpf:"first_step"`
 	FreshCounters     *ebpf.VariableSpec `ebpf:"fresh_counters"`
 	InterfaceNumber   *ebpf.VariableSpec `ebpf:"interface_number"`
 	NearEnd           *ebpf.VariableSpec `ebpf:"near_end"`
@@ -172,6 +176,7 @@ type GatewayVariables struct {
 	ControlOnly       *ebpf.Variable `ebpf:"control_only"`
 	Crossing          *ebpf.Variable `ebpf:"crossing"`
 	DescribeAll       *ebpf.Variable `ebpf:"describe_all"`
+	FirstStep         *ebpf.Variable `ebpf:"first_step"`
 	FreshCounters     *ebpf.Variable `ebpf:"fresh_counters"`
 	InterfaceNumber   *ebpf.Variable `ebpf:"interface_number"`
 	NearEnd           *ebpf.Variable `ebpf:"near_end"`
@@ -188,6 +193,7 @@ type GatewayPrograms struct {
 	FinwaitFar     *ebpf.Program `ebpf:"finwait_far"`
 	FinwaitGateway *ebpf.Program `ebpf:"finwait_gateway"`
 	FinwaitNear    *ebpf.Program `ebpf:"finwait_near"`
+	FinwaitStep    *ebpf.Program `ebpf:"finwait_step"`
 }
 
 func (p *GatewayPrograms) Close() error {
@@ -195,6 +201,7 @@ func (p *GatewayPrograms) Close() error {
 		p.FinwaitFar,
 		p.FinwaitGateway,
 		p.FinwaitNear,
+		p.FinwaitStep,
 	)
 }
 

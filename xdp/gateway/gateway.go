@@ -149,6 +149,11 @@ func (g *Gateway) open() (err error) {
 	if err := g.pair.connect(&attach); err != nil {
 		return err
 	}
+	if slices.ContainsFunc(g.ports, func(p *port) bool { return p.bare }) {
+		if g.pair.step, err = openStep(g.handle, g.pair, &attach); err != nil {
+			return err
+		}
+	}
 	if g.queues, err = g.pair.openQueues(g.config.RingSize, g.lost); err != nil {
 		return err
 	}

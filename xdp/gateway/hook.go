@@ -41,7 +41,7 @@ func openHook(p *port, d direction, to *pair, c *Config, secret uint64) (*hook, 
 	replacements[bpf.GatewayMapBudgets] = to.programs.Budgets
 	for name, value := range map[string]any{
 		bpf.GatewayVarInterfaceNumber:   p.number,
-		bpf.GatewayVarNearEnd:           uint32(to.near.Attrs().Index),
+		bpf.GatewayVarFirstStep:         uint32(to.firstStep(p.bare)),
 		bpf.GatewayVarQueues:            uint32(c.Queues),
 		bpf.GatewayVarQueueSecret:       secret,
 		bpf.GatewayVarClonesPerWindow:   perWindow(c.CloneLimit),

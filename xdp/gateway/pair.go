@@ -45,6 +45,7 @@ type pair struct {
 	programs  *pairPrograms
 	attached  *attachment
 	farLink   link.Link
+	step      *step // nil where no interface needs one
 }
 
 // pairPrograms are the programs at both ends, and the maps that the hooks share.
@@ -150,6 +151,14 @@ func (p *pair) connect(attach *attacher) (err error) {
 	return nil
 }
 
+// firstStep is the interface to which clones of another go.
+func (p *pair) firstStep(bare bool) int {
+	if bare {
+		return p.step.link.Attrs().Index
+	}
+	return p.near.Attrs().Index
+}
+
 // openQueues binds a socket to each queue of the far end. What is lost on the way
 // there is the first one's.
 func (p *pair) openQueues(ringSize int, lost func() (uint64, error)) ([]*xdp.Queue, error) {
@@ -176,6 +185,9 @@ func (p *pair) openQueues(ringSize int, lost func() (uint64, error)) ([]*xdp.Que
 // close removes the pair. The hooks must be gone.
 func (p *pair) close() error {
 	var errs []error
+	if p.step != nil {
+		errs = append(errs, p.step.close())
+	}
 	if p.near != nil {
 		// Both ends at once: the kernel removes a namespace's interfaces later.
 		if err := p.handle.LinkDel(p.near); err != nil && !errors.Is(err, unix.ENODEV) {
