@@ -19,7 +19,7 @@ ROOT := $(if $(filter 0,$(shell id -u)),,sudo -E)
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: build ## measure on IFACE=, or in a laboratory of namespaces for FOR= (needs root)
@@ -50,6 +50,14 @@ interop: ## hold finwait against other people's programs; installs them (Debian,
 .PHONY: picture
 picture: ## take the pictures of the page in docs/ anew, in the laboratory (root, Chromium)
 	$(GO) test -tags interop -count 1 -run InteropPageOfLab ./cmd/finwait -args -picture $(CURDIR)/docs/dashboard
+
+.PHONY: gateway
+gateway: ## start and stop a gateway 200 times under load, and hang for 10 s (needs root)
+	FINWAIT_TEST_STARTS=200 $(GO) test -timeout 60m -run 'Starts|Stopped|Killed' -v ./xdp/gateway
+
+.PHONY: bench-gateway
+bench-gateway: ## measure a gateway beside the same box without finwait (needs root)
+	$(GO) test -run '^$$' -bench Gateway -benchtime 1x ./xdp/gateway
 
 .PHONY: generate
 generate: ## compile the BPF programs anew (needs clang 14 and libbpf-dev)
