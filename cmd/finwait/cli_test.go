@@ -23,7 +23,6 @@ func TestUsageErrors(t *testing.T) {
 		{"run --interface eth1 --mode router", []string{`--mode "router"`, "choose tap"}},
 		{"run --interface eth1 --mode gateway --force", []string{"--mode gateway", "for a tap"}},
 		{"run --interface eth1 --mode gateway --clone-limit 0", []string{"--clone-limit 0"}},
-		{"run --interface eth1 --mode bridge", []string{`--mode "bridge"`, "tap or gateway"}},
 		{"run --interface eth1 --max-flows 0", []string{"--max-flows 0", "at least one"}},
 		{"run --interface eth1 --max-flows -1", []string{"--max-flows", "finwait run --help"}},
 		{"run --interface eth1 --recent 0", []string{"--recent 0", "at least one"}},
