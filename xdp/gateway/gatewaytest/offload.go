@@ -24,21 +24,22 @@ func (s *Site) WireLike() {
 }
 
 func whole(name string) error {
-	return errors.Join(offload(name, setSegmentation, 0), offload(name, setGeneric, 0), offload(name, setGenericReceive, 0))
+	return errors.Join(switchOff(name, setSegmentation), switchOff(name, setGeneric), switchOff(name, setGenericReceive))
 }
 
 // SegmentLate leaves the segmentation of super-packets to the kernel, which does it
 // right before an interface's driver has them.
-func SegmentLate(name string) error { return offload(name, setSegmentation, 0) }
+func SegmentLate(name string) error { return switchOff(name, setSegmentation) }
 
-// offload sets struct ethtool_value at an interface of the calling thread's namespace.
-func offload(name string, command, value uint32) error {
+// switchOff sets struct ethtool_value to 0 at an interface of the calling thread's
+// namespace.
+func switchOff(name string, command uint32) error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(fd)
-	request := &[2]uint32{command, value}
+	request := &[2]uint32{command, 0}
 	var raw struct {
 		name [unix.IFNAMSIZ]byte
 		data unsafe.Pointer
@@ -47,7 +48,7 @@ func offload(name string, command, value uint32) error {
 	copy(raw.name[:], name)
 	raw.data = unsafe.Pointer(request)
 	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&raw))); errno != 0 {
-		return fmt.Errorf("offload %#x of %q: %w", command, name, errno)
+		return fmt.Errorf("switch off offload %#x of %q: %w", command, name, errno)
 	}
 	return nil
 }
