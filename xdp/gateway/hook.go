@@ -3,7 +3,6 @@ package gateway
 import (
 	"errors"
 	"fmt"
-	"runtime"
 
 	"github.com/cilium/ebpf"
 
@@ -48,8 +47,9 @@ func openHook(p *port, d direction, to *pair, c *Config, secret uint64) (*hook, 
 		bpf.GatewayVarOpeningsPerWindow: perWindow(c.CloneLimit / openingsPart),
 		bpf.GatewayVarBare:              flag(p.bare),
 		bpf.GatewayVarDescribeAll:       flag(c.describeAll),
-		// What arrives and what leaves is counted wherever it is handled.
-		bpf.GatewayVarCrossing: flag(runtime.NumCPU() > 1),
+		// What answers a segment comes after that has passed the interface: the two
+		// directions of a connection do not overtake each other here.
+		bpf.GatewayVarCrossing: flag(false),
 	} {
 		if err := spec.Variables[name].Set(value); err != nil {
 			return nil, fmt.Errorf("set %q of the gateway's program: %w", name, err)

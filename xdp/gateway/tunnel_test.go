@@ -1,0 +1,79 @@
+package gateway
+
+import (
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/finwait/finwait/flowtable/segment"
+	"github.com/finwait/finwait/xdp/gateway/gatewaytest"
+)
+
+// TestKernelTunnel: of packets that the kernel itself puts into a tunnel, which it does
+// not let a program cut, the connection inside is seen as well.
+func TestKernelTunnel(t *testing.T) {
+	s := newSite(t)
+	family := gatewaytest.Families[0]
+	tunnel := func(own, remote net.IP, under, address string) error {
+		link := &netlink.Vxlan{LinkAttrs: netlink.LinkAttrs{Name: "overlay"}, VxlanId: 5001, Port: 4789, SrcAddr: own, Group: remote, VtepDevIndex: gatewaytest.IndexOf(under)}
+		if err := netlink.LinkAdd(link); err != nil {
+			return err
+		}
+		a, err := netlink.ParseAddr(address)
+		if err != nil {
+			return err
+		}
+		if err := netlink.AddrAdd(link, a); err != nil {
+			return err
+		}
+		return netlink.LinkSetUp(link)
+	}
+	s.In(s.Box, func() error { return tunnel(family.WAN.AsSlice(), family.Server.AsSlice(), wan, "192.0.2.1/24") })
+	s.In(s.Server, func() error {
+		return tunnel(family.Server.AsSlice(), family.WAN.AsSlice(), gatewaytest.End, "192.0.2.2/24")
+	})
+	var l net.Listener
+	s.In(s.Server, func() (err error) { l, err = net.Listen("tcp", "192.0.2.2:0"); return err })
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		if c, err := l.Accept(); err == nil {
+			_, _ = io.Copy(c, c)
+			_ = c.Close()
+		}
+	}()
+	g := s.open(Config{Interfaces: []string{wan}})
+	r := s.read(g)
+	s.In(s.Box, func() error {
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		if _, err := c.Write(make([]byte, 1000)); err != nil {
+			return err
+		}
+		time.Sleep(50 * time.Millisecond) // so that the FIN travels alone
+		if err := c.(*net.TCPConn).CloseWrite(); err != nil {
+			return err
+		}
+		_, err = io.Copy(io.Discard, c)
+		return err
+	})
+	time.Sleep(100 * time.Millisecond)
+	r.end()
+	s.balanced(g, r)
+	flags := map[uint8]int{}
+	for i := range r.segments {
+		one := &r.segments[i]
+		if one.Encapsulation.String() != "vxlan:5001" || one.VLAN != 0 {
+			t.Errorf("a segment in %q", one.Encapsulation)
+		}
+		flags[one.TCPFlags&(segment.SYN|segment.FIN)]++
+	}
+	if flags[segment.SYN] != 2 || flags[segment.FIN] != 2 || ledger(g)["clone cut_error"] != 0 {
+		t.Errorf("%d SYNs and %d FINs were seen; %v", flags[segment.SYN], flags[segment.FIN], ledger(g))
+	}
+}
