@@ -57,7 +57,7 @@ gateway: ## start and stop a gateway 200 times under load, and hang for 10 s (ne
 
 .PHONY: bench-gateway
 bench-gateway: ## measure a gateway beside the same box without finwait (needs root)
-	$(GO) test -run '^$$' -bench Gateway -benchtime 1x ./xdp/gateway
+	$(GO) test -run '^$$' -bench Gateway -benchtime 1x ./cmd/finwait
 
 .PHONY: generate
 generate: ## compile the BPF programs anew (needs clang 14 and libbpf-dev)

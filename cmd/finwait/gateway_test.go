@@ -30,6 +30,11 @@ func TestGatewayRecords(t *testing.T) {
 		}
 	}
 	time.Sleep(200 * time.Millisecond) // for the last acknowledgements
+	defer func() {
+		if err := a.close(); err != nil {
+			t.Error(err)
+		}
+	}()
 	if err := a.stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -73,8 +78,8 @@ func gatewayAppliance(t testing.TB, s *gatewaytest.Site, out *bytes.Buffer) *app
 	var a *appliance
 	err = netns.Do(s.Box, func() (err error) {
 		a, err = openAppliance(applianceConfig{
-			gateway:  &gateway.Config{Interfaces: []string{gatewaytest.LAN, gatewaytest.WAN}, MaxFlows: 1 << 12},
-			maxFlows: 1 << 12, recent: 1 << 10, timeouts: timeouts, listener: listener, records: out,
+			gateway:  &gateway.Config{Interfaces: []string{gatewaytest.LAN, gatewaytest.WAN}, MaxFlows: 1 << 16},
+			maxFlows: 1 << 16, recent: 1 << 12, timeouts: timeouts, listener: listener, records: out,
 			patience: 10 * time.Second, report: func(line string) { t.Log(line) },
 		})
 		return err
@@ -82,10 +87,5 @@ func gatewayAppliance(t testing.TB, s *gatewaytest.Site, out *bytes.Buffer) *app
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := a.close(); err != nil {
-			t.Error(err)
-		}
-	})
 	return a
 }

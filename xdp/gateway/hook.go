@@ -49,7 +49,7 @@ func openHook(p *port, d direction, to *pair, c *Config, secret uint64) (*hook, 
 		bpf.GatewayVarDescribeAll:       flag(c.describeAll),
 		// What answers a segment comes after that has passed the interface: the two
 		// directions of a connection do not overtake each other here.
-		bpf.GatewayVarCrossing: flag(false),
+		bpf.GatewayVarCrossing: uint8(0),
 	} {
 		if err := spec.Variables[name].Set(value); err != nil {
 			return nil, fmt.Errorf("set %q of the gateway's program: %w", name, err)

@@ -1,7 +1,9 @@
-package gateway
+package main
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -16,22 +18,27 @@ import (
 )
 
 const (
-	pairs   = 8
-	runTime = time.Second
+	gatewayPairs = 6
+	gatewayRun   = time.Second
 )
 
-// paired runs a measurement without and with a gateway that measures, in turns, and
+// gatewaySite is a site with what is measured there.
+type gatewaySite struct {
+	*gatewaytest.Site
+	tb testing.TB
+}
+
+// paired runs a measurement without and with an appliance in the box, in turns, and
 // reports the median of the ratios within a pair.
-func paired(b *testing.B, s *site, unit string, measure func() float64) {
+func paired(b *testing.B, s *gatewaySite, unit string, measure func() float64) {
 	b.Helper()
 	var ratios, without, with []float64
-	for range pairs {
+	for range gatewayPairs {
 		before := measure()
-		g := s.open(Config{MaxFlows: 1 << 18})
-		r := s.drain(g)
+		a := gatewayAppliance(b, s.Site, new(bytes.Buffer))
+		a.start(b.Context())
 		after := measure()
-		r()
-		if err := g.Close(); err != nil {
+		if err := errors.Join(a.stop(), a.close()); err != nil {
 			b.Fatal(err)
 		}
 		without, with, ratios = append(without, before), append(with, after), append(ratios, after/before)
@@ -39,33 +46,24 @@ func paired(b *testing.B, s *site, unit string, measure func() float64) {
 	for _, list := range [][]float64{ratios, without, with} {
 		slices.Sort(list)
 	}
-	b.ReportMetric(ratios[pairs/2], "with/without")
+	b.ReportMetric(ratios[gatewayPairs/2], "with/without")
 	b.ReportMetric(ratios[0], "least")
-	b.ReportMetric(without[pairs/2], unit+"-without")
-	b.ReportMetric(with[pairs/2], unit+"-with")
+	b.ReportMetric(without[gatewayPairs/2], unit+"-without")
+	b.ReportMetric(with[gatewayPairs/2], unit+"-with")
 	b.ReportMetric(0, "ns/op")
-}
-
-// drain receives and forgets what the gateway's queues have, in naps as a worker takes.
-func (s *site) drain(g *Gateway) (stop func()) {
-	r := s.read(g)
-	return r.end
 }
 
 // BenchmarkGatewayThroughput sends on one connection through the box.
 func BenchmarkGatewayThroughput(b *testing.B) {
-	s := newSite(b)
-	at := s.sink()
+	s := &gatewaySite{gatewaytest.New(b), b}
+	at := s.Serve(0)[0]
 	for b.Loop() {
 		paired(b, s, "Gbit/s", func() float64 { return s.send(at) * 8 / 1e9 })
 	}
 }
 
-// sink takes whatever comes.
-func (s *site) sink() netip.AddrPort { return s.Serve(0)[0] }
-
 // send returns the octets a second that one connection carries.
-func (s *site) send(at netip.AddrPort) float64 {
+func (s *gatewaySite) send(at netip.AddrPort) float64 {
 	var octets int
 	began := time.Now()
 	s.In(s.Client, func() error {
@@ -75,7 +73,7 @@ func (s *site) send(at netip.AddrPort) float64 {
 		}
 		defer c.Close()
 		buffer := make([]byte, 256<<10)
-		for time.Since(began) < runTime {
+		for time.Since(began) < gatewayRun {
 			n, err := c.Write(buffer)
 			octets += n
 			if err != nil {
@@ -90,37 +88,37 @@ func (s *site) send(at netip.AddrPort) float64 {
 // BenchmarkGatewayConnections opens and closes connections through the box, one after
 // the other on each of four threads, each with a request and an answer.
 func BenchmarkGatewayConnections(b *testing.B) {
-	s := newSite(b)
+	s := &gatewaySite{gatewaytest.New(b), b}
 	at := s.Serve(1000)
 	for b.Loop() {
 		paired(b, s, "conn/s", func() float64 {
 			t := s.StartTraffic(at, 100, 1000, 0)
-			time.Sleep(runTime)
+			time.Sleep(gatewayRun)
 			t.Stop()
 			if t.Failure != nil {
 				b.Fatal(t.Failure)
 			}
-			return float64(t.Count) / runTime.Seconds()
+			return float64(t.Count) / gatewayRun.Seconds()
 		})
 	}
 }
 
 // BenchmarkGatewayFlood forwards SYNs at the generator's full rate.
 func BenchmarkGatewayFlood(b *testing.B) {
-	s := newSite(b)
+	s := &gatewaySite{gatewaytest.New(b), b}
 	for b.Loop() {
 		paired(b, s, "SYN/s", s.flood)
 	}
 }
 
 // flood returns the share of the generator's SYNs that the box forwards.
-func (s *site) flood() float64 {
+func (s *gatewaySite) flood() float64 {
 	s.tb.Helper()
 	var to net.HardwareAddr
-	s.In(s.Box, func() error { return gatewaytest.Hardware(lan, func(a net.HardwareAddr) { to = a }) })
+	s.In(s.Box, func() error { return gatewaytest.Hardware(gatewaytest.LAN, func(a net.HardwareAddr) { to = a }) })
 	var receiver *generator.Receiver
 	s.In(s.Box, func() (err error) {
-		receiver, err = generator.Deliver(lan)
+		receiver, err = generator.Deliver(gatewaytest.LAN)
 		return err
 	})
 	defer receiver.Close()
@@ -131,8 +129,8 @@ func (s *site) flood() float64 {
 	})
 	defer g.Close()
 	var before, after netlink.LinkStatistics
-	s.In(s.Box, func() (err error) { before, err = gatewaytest.Statistics(wan); return err })
-	ctx, cancel := context.WithTimeout(context.Background(), runTime)
+	s.In(s.Box, func() (err error) { before, err = gatewaytest.Statistics(gatewaytest.WAN); return err })
+	ctx, cancel := context.WithTimeout(context.Background(), gatewayRun)
 	defer cancel()
 	run, err := g.Fill(ctx, 0)
 	if err != nil && ctx.Err() == nil {
@@ -141,6 +139,6 @@ func (s *site) flood() float64 {
 	if run.Counts.Kinds[generator.SYN] != run.Counts.Made {
 		s.tb.Fatal(fmt.Errorf("%d frames, of which %d SYNs", run.Counts.Made, run.Counts.Kinds[generator.SYN]))
 	}
-	s.In(s.Box, func() (err error) { after, err = gatewaytest.Statistics(wan); return err })
+	s.In(s.Box, func() (err error) { after, err = gatewaytest.Statistics(gatewaytest.WAN); return err })
 	return float64(after.TxPackets-before.TxPackets) / run.Took.Seconds()
 }
