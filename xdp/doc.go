@@ -11,6 +11,9 @@
 // SYN-ACK waits for stands in notes of awaited acknowledgements, and a data
 // segment is looked up nowhere.
 //
+// Queues, flow tables and the lines of the ledger are also those of a gateway, which
+// is package gateway.
+//
 // Ownership. Open and Close are called once, by one goroutine. A Queue belongs
 // to one worker: Receive is called from its goroutine only, Lost from any.
 // Accounts, Ledger and Orphans may be used from any goroutine at any time before
