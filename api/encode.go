@@ -19,6 +19,7 @@ func AppendFlow(b []byte, r *flowtable.Record, n *Names) []byte {
 	e.opening(r)
 	e.closing(r)
 	e.verdict(r)
+	e.otherSide(r)
 	return append(e.b, '}')
 }
 

@@ -59,6 +59,20 @@ type Flow struct {
 	CloseComplete  bool   `json:"close_complete" doc:"Both FINs were acknowledged, or a RST ended it"`
 	EndReason      string `json:"end_reason" enum:"closed,idle_timeout,active_timeout,reused,evicted,shutdown,capture_end," doc:"Why the record was written; empty while the connection is followed"`
 	Slice          uint32 `json:"slice" doc:"Counts up from 0 over the slices of a long connection"`
+
+	InterfaceFaces  string  `json:"interface_faces" enum:",client,server" doc:"Whose segments come in at this interface of a gateway; empty where that is not known"`
+	PeerFlowID      *string `json:"peer_flow_id" doc:"Record of the same connection on the other side of a gateway; null where there is none"`
+	NATClientIP     *string `json:"nat_client_ip" doc:"The connection's tuple on the other side of a gateway that rewrites it; null where it does not, or that is not known"`
+	NATClientPort   *uint16 `json:"nat_client_port"`
+	NATServerIP     *string `json:"nat_server_ip"`
+	NATServerPort   *uint16 `json:"nat_server_port"`
+	SYNTransitNS    *int64  `json:"syn_transit_ns" doc:"How long a gateway took to pass the SYN on: when it left less when it came in"`
+	SYNACKTransitNS *int64  `json:"syn_ack_transit_ns" doc:"The same of the SYN-ACK"`
+	FIN1TransitNS   *int64  `json:"fin1_transit_ns" doc:"The same of FIN1"`
+	ACK1TransitNS   *int64  `json:"ack1_transit_ns" doc:"The same of FIN1's acknowledgement; null where FIN1 was sent again"`
+	FIN2TransitNS   *int64  `json:"fin2_transit_ns" doc:"The same of FIN2"`
+	ACK2TransitNS   *int64  `json:"ack2_transit_ns" doc:"The same of FIN2's acknowledgement; null where FIN2 was sent again"`
+	RSTTransitNS    *int64  `json:"rst_transit_ns" doc:"The same of the first RST"`
 }
 
 // NewFlow returns the JSON form of a record.
@@ -107,6 +121,7 @@ func NewFlow(r *flowtable.Record, n *Names) Flow {
 		Slice:          r.Slice,
 	}
 	f.setTimes(r, n)
+	f.setOtherSide(r, n)
 	if r.Accounting == flowtable.AccountingCounted {
 		f.ClientPackets, f.ServerPackets = known(r.Client.Packets, true), known(r.Server.Packets, true)
 		f.ClientBytes, f.ServerBytes = known(r.Client.Octets, true), known(r.Server.Octets, true)

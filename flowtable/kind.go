@@ -121,6 +121,12 @@ func (c *connection) record(r *Record, reason EndReason, lossy bool) {
 		Complete: c.has(connReset) || c.bothCovered(),
 	}
 	c.moments(r)
+	if e := &c.ends[c.client]; e.has(endISN) {
+		r.ClientISN, r.Opened = e.isn, r.Opened|1<<Client
+	}
+	if e := &c.ends[1-c.client]; e.has(endISN) {
+		r.ServerISN, r.Opened = e.isn, r.Opened|1<<Server
+	}
 	if c.has(connSequence) {
 		r.Accounting = AccountingSequence
 	}

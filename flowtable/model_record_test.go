@@ -24,6 +24,9 @@ func (l *modelled) record(reason EndReason) Record {
 		r.Evidence = Midstream
 	}
 	r.Client, r.Server = l.side(client), l.side(1-client)
+	r.ClientISN, r.Opened = l.isn(client, 1<<Client)
+	serverISN, opened := l.isn(1-client, 1<<Server)
+	r.ServerISN, r.Opened = serverISN, r.Opened|opened
 	fin1, fin2 := l.fins()
 	rst := l.first(0, func(s *segment.Segment) bool { return s.Is(fR) })
 	for moment, i := range [Moments]int{l.syn(), l.synACK(), l.established(), fin1, l.answer(fin1), fin2, l.answer(fin2), rst} {
@@ -74,6 +77,14 @@ func (l *modelled) side(side int) Side {
 		}
 	}
 	return e
+}
+
+// isn is the initial sequence number of a side whose SYN was seen, and its mark.
+func (l *modelled) isn(side int, mark uint8) (uint32, uint8) {
+	if q := l.walk(side, len(l.segments)); q.known {
+		return q.isn, mark
+	}
+	return 0, 0
 }
 
 func (l *modelled) covers(i, fin int) bool {

@@ -40,13 +40,17 @@ type Record struct {
 	StartAt, EndAt   int64
 	At               [Moments]int64 // valid where Seen has the bit 1<<Moment
 	Client, Server   Side
+	Peer             Peer   // the same connection on the other side of a gateway
 	HalfClosePayload uint64 // octets, sent by the other side after FIN1
 	ReuseAfter       int64  // ns; valid where Reused
+	ClientISN        uint32 // initial sequence number; valid where Opened has the bit 1<<Client
+	ServerISN        uint32 // … where it has 1<<Server
 	Interface        uint32 // of the first segment, as in segment.Segment
 	Slice            uint32
 	Encapsulation    segment.Encapsulation
 	VLAN             uint16
 	Seen             uint8
+	Opened           uint8 // whose SYN was seen
 	OrientedBy       OrientedBy
 	Evidence         Evidence
 	Accounting       Accounting

@@ -134,7 +134,13 @@ func RandomRecord(rng *rand.Rand) flowtable.Record {
 	moment := rng.Int64N(4e18)
 	for m := range r.At {
 		r.At[m] = moment + rng.Int64N(1e12)
+		r.Peer.Transit[m] = rng.Uint32()
 	}
+	r.ClientISN, r.ServerISN, r.Opened = rng.Uint32(), rng.Uint32(), uint8(rng.IntN(4)<<1)
+	r.Peer.Serial, r.Peer.Known, r.Peer.Faces = rng.Uint64(), uint8(rng.Uint32()), flowtable.Party(rng.IntN(3))
+	r.Peer.Found, r.Peer.Translated = rng.IntN(2) == 0, rng.IntN(2) == 0
+	other := side()
+	r.Peer.Client, r.Peer.ClientPort, r.Peer.ServerPort = other.Address, other.Port, uint16(rng.Uint32())
 	return r
 }
 

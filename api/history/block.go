@@ -24,11 +24,14 @@ type Block struct {
 	Client, Server   Side
 	HalfClosePayload [Rows]uint64
 	ReuseAfter       [Rows]int64
+	ClientISN        [Rows]uint32
+	ServerISN        [Rows]uint32
 	Interface        [Rows]uint32
 	Slice            [Rows]uint32
 	Encapsulation    [Rows]segment.Encapsulation
 	VLAN             [Rows]uint16
 	Seen             [Rows]uint8
+	Opened           [Rows]uint8
 	OrientedBy       [Rows]flowtable.OrientedBy
 	Evidence         [Rows]flowtable.Evidence
 	Accounting       [Rows]flowtable.Accounting
@@ -37,6 +40,9 @@ type Block struct {
 	RSTBy            [Rows]flowtable.Party
 	EndReason        [Rows]flowtable.EndReason
 	Complete, Reused [Rows]bool
+	// Peer is empty but on a gateway: Set writes only what is not so already, and
+	// memory that was never written takes none.
+	Peer [Rows]flowtable.Peer
 	// Phases follow from At. A question about all records would otherwise spend
 	// most of its time on them.
 	Phases [Rows]Codes
@@ -72,11 +78,12 @@ func (b *Block) Set(i int, r *flowtable.Record, publishedAt int64) {
 	b.Server.set(i, &r.Server)
 	b.HalfClosePayload[i] = r.HalfClosePayload
 	b.ReuseAfter[i] = r.ReuseAfter
+	b.ClientISN[i], b.ServerISN[i] = r.ClientISN, r.ServerISN
 	b.Interface[i] = r.Interface
 	b.Slice[i] = r.Slice
 	b.Encapsulation[i] = r.Encapsulation
 	b.VLAN[i] = r.VLAN
-	b.Seen[i] = r.Seen
+	b.Seen[i], b.Opened[i] = r.Seen, r.Opened
 	b.OrientedBy[i] = r.OrientedBy
 	b.Evidence[i] = r.Evidence
 	b.Accounting[i] = r.Accounting
@@ -85,6 +92,9 @@ func (b *Block) Set(i int, r *flowtable.Record, publishedAt int64) {
 	b.RSTBy[i] = r.RSTBy
 	b.EndReason[i] = r.EndReason
 	b.Complete[i], b.Reused[i] = r.Complete, r.Reused
+	if b.Peer[i] != r.Peer {
+		b.Peer[i] = r.Peer
+	}
 	b.Phases[i].read(r)
 }
 
@@ -110,11 +120,15 @@ func (b *Block) Record(i int) flowtable.Record {
 		Server:           b.Server.side(i),
 		HalfClosePayload: b.HalfClosePayload[i],
 		ReuseAfter:       b.ReuseAfter[i],
+		Peer:             b.Peer[i],
+		ClientISN:        b.ClientISN[i],
+		ServerISN:        b.ServerISN[i],
 		Interface:        b.Interface[i],
 		Slice:            b.Slice[i],
 		Encapsulation:    b.Encapsulation[i],
 		VLAN:             b.VLAN[i],
 		Seen:             b.Seen[i],
+		Opened:           b.Opened[i],
 		OrientedBy:       b.OrientedBy[i],
 		Evidence:         b.Evidence[i],
 		Accounting:       b.Accounting[i],
