@@ -1,8 +1,6 @@
 package pair
 
 import (
-	"bytes"
-	"cmp"
 	"hash/maphash"
 
 	"github.com/finwait/finwait/flowtable"
@@ -153,11 +151,7 @@ func (w *room) ofSequence(r *flowtable.Record) (found uint32) {
 
 // tupleBucket is the same for both directions.
 func (w *room) tupleBucket(t *segment.Tuple) *uint32 {
-	key := *t
-	if cmp.Or(bytes.Compare(t.Client[:], t.Server[:]), cmp.Compare(t.ClientPort, t.ServerPort)) > 0 {
-		key = t.Reversed()
-	}
-	return &w.byTuple[maphash.Comparable(w.seed, key)&uint64(len(w.byTuple)-1)]
+	return &w.byTuple[maphash.Comparable(w.seed, t.Undirected())&uint64(len(w.byTuple)-1)]
 }
 
 func (w *room) sequenceBucket(r *flowtable.Record) *uint32 {
