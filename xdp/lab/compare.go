@@ -32,10 +32,11 @@ type Result struct {
 	FINWait1NS    *int64         `json:"fin_wait_1_median_ns"`
 	CloseWaitNS   *int64         `json:"close_wait_median_ns"`
 	LastACKNS     *int64         `json:"last_ack_median_ns"`
+	FIN1TransitNS *int64         `json:"fin1_transit_median_ns"` // of a gateway
 	Disagreements []Disagreement `json:"disagreements"`
 	Missing       []Tuple        `json:"missing"`
 
-	waits [3][]int64
+	waits [4][]int64
 }
 
 // Report is the comparison of what the lab did with what finwait saw.
@@ -51,30 +52,41 @@ func (r *Report) OK() bool {
 	return r.Connections > 0 && r.Agreed == r.Connections && len(r.Extra) == 0
 }
 
-// Compare holds flows against expectations. Those of one tuple are matched in
-// the order in which they began.
+// Compare holds flows against expectations. Those of one tuple, and on a gateway of
+// one interface, are matched in the order in which they began.
 func Compare(expected []Expectation, flows []Flow) Report {
 	report := Report{Scenarios: []Result{}, Extra: []Tuple{}}
 	results := map[string]*Result{}
-	seen := byTuple(flows)
+	gateway := slices.ContainsFunc(expected, func(e Expectation) bool { return e.Interface != "" })
+	seen := byPlace(flows, gateway)
 	expected = slices.Clone(expected)
 	slices.SortStableFunc(expected, func(a, b Expectation) int { return cmp.Compare(a.StartedNS, b.StartedNS) })
+	matched := make([]*Flow, len(expected))
+	pairs := map[int][]*Flow{}
 	for i := range expected {
 		e := &expected[i]
+		at := seenAt{e.Tuple, e.Interface}
+		if rows := seen[at]; len(rows) > 0 {
+			matched[i], seen[at] = rows[0], rows[1:]
+			pairs[e.pair] = append(pairs[e.pair], rows[0])
+		}
+	}
+	for i := range expected {
+		e, flow := &expected[i], matched[i]
 		result := results[e.Scenario]
 		if result == nil {
 			result = newResult(e.Scenario)
 			results[e.Scenario] = result
 		}
-		var flow *Flow
-		if rows := seen[e.Tuple]; len(rows) > 0 {
-			flow, seen[e.Tuple] = rows[0], rows[1:]
+		var found []Disagreement
+		if flow != nil && gateway {
+			found = e.otherSide(flow, peer(flow, pairs[e.pair], e.pair))
 		}
-		result.add(e, flow)
+		result.add(e, flow, found)
 	}
-	for tuple, rows := range seen {
+	for at, rows := range seen {
 		for range rows {
-			report.Extra = append(report.Extra, tuple)
+			report.Extra = append(report.Extra, at.Tuple)
 		}
 	}
 	slices.SortFunc(report.Extra, func(a, b Tuple) int { return cmp.Compare(a.String(), b.String()) })
@@ -90,18 +102,38 @@ func Compare(expected []Expectation, flows []Flow) Report {
 	return report
 }
 
-// byTuple sorts each tuple's flows by their start.
-func byTuple(flows []Flow) map[Tuple][]*Flow {
-	seen := map[Tuple][]*Flow{}
+// seenAt is where a connection is seen: on one interface, which matters on a
+// gateway only.
+type seenAt struct {
+	Tuple
+	on string
+}
+
+// byPlace sorts the flows of each place by their start.
+func byPlace(flows []Flow, gateway bool) map[seenAt][]*Flow {
+	seen := map[seenAt][]*Flow{}
 	for i := range flows {
-		tuple := flows[i].Tuple
-		tuple.ClientIP, tuple.ServerIP = tuple.ClientIP.Unmap(), tuple.ServerIP.Unmap()
-		seen[tuple] = append(seen[tuple], &flows[i])
+		at := seenAt{Tuple: flows[i].Tuple}
+		at.ClientIP, at.ServerIP = at.ClientIP.Unmap(), at.ServerIP.Unmap()
+		if gateway {
+			at.on = flows[i].Interface
+		}
+		seen[at] = append(seen[at], &flows[i])
 	}
 	for _, rows := range seen {
 		slices.SortStableFunc(rows, func(a, b *Flow) int { return timeOf(a.StartAt).Compare(timeOf(b.StartAt)) })
 	}
 	return seen
+}
+
+// peer is the other one of a pair's rows, nil where there is none.
+func peer(f *Flow, rows []*Flow, pair int) *Flow {
+	for _, row := range rows {
+		if pair != 0 && row != f {
+			return row
+		}
+	}
+	return nil
 }
 
 func timeOf(t *time.Time) time.Time {
@@ -128,19 +160,20 @@ func newResult(name string) *Result {
 	return r
 }
 
-func (r *Result) add(e *Expectation, f *Flow) {
+// add takes a connection and what is known not to agree.
+func (r *Result) add(e *Expectation, f *Flow, found []Disagreement) {
 	r.Connections++
 	if f == nil {
 		r.Missing = append(r.Missing, e.Tuple)
 		return
 	}
 	r.CloseKinds[f.CloseKind]++
-	for i, wait := range []*int64{f.FINWait1NS, f.CloseWaitNS, f.LastACKNS} {
+	for i, wait := range []*int64{f.FINWait1NS, f.CloseWaitNS, f.LastACKNS, f.FIN1Transit} {
 		if wait != nil {
 			r.waits[i] = append(r.waits[i], *wait)
 		}
 	}
-	differences := e.differences(f)
+	differences := append(e.differences(f), found...)
 	if len(differences) == 0 {
 		r.Agreed++
 	}
@@ -149,6 +182,7 @@ func (r *Result) add(e *Expectation, f *Flow) {
 
 func (r *Result) summarise() {
 	r.FINWait1NS, r.CloseWaitNS, r.LastACKNS = median(r.waits[0]), median(r.waits[1]), median(r.waits[2])
+	r.FIN1TransitNS = median(r.waits[3])
 }
 
 // median is the lower one of an even number.
@@ -274,7 +308,7 @@ func (d *differ) atLeast(field string, minimumNS int64, from, to *time.Time) {
 	}
 }
 
-func number[T int64 | uint64](n *T) string {
+func number[T uint16 | int64 | uint64](n *T) string {
 	if n == nil {
 		return "null"
 	}

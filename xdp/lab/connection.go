@@ -26,16 +26,16 @@ const (
 type stage struct {
 	network *Network
 	*family
-	listener *net.TCPListener
-	pairing  sync.Mutex // from dialling to accepting
-	injector *injector
+	listener  *net.TCPListener
+	pairing   sync.Mutex // from dialling to accepting
+	injectors injectors
 }
 
 // newStage starts the family's server.
-func (n *Network) newStage(f *family, injector *injector) (*stage, error) {
+func (n *Network) newStage(f *family, injectors injectors) (*stage, error) {
 	config := net.ListenConfig{KeepAlive: -1, Control: limitWindow}
 	config.SetMultipathTCP(false)
-	s := &stage{network: n, family: f, injector: injector}
+	s := &stage{network: n, family: f, injectors: injectors}
 	address := netip.AddrPortFrom(f.server, listenPort).String()
 	err := n.Do(Server, func() error {
 		listener, err := config.Listen(context.Background(), "tcp", address)
@@ -86,12 +86,12 @@ type connection struct {
 func (s *stage) connect(ctx context.Context, t Tuple) (*connection, error) {
 	s.pairing.Lock()
 	defer s.pairing.Unlock()
-	attempt := newAttempt(t)
+	attempt := s.newAttempt(t)
 	client, err := s.dial(ctx, t)
 	if err != nil {
 		return nil, fmt.Errorf("connect %s: %w", t, err)
 	}
-	server, err := s.accept(ctx, netip.AddrPortFrom(t.ClientIP, t.ClientPort))
+	server, err := s.accept(ctx, netip.AddrPortFrom(attempt.outside.ClientIP, attempt.outside.ClientPort))
 	if err != nil {
 		client.Close()
 		return nil, err

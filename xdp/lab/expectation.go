@@ -68,6 +68,7 @@ type Counts struct {
 type Expectation struct {
 	Scenario string `json:"scenario"`
 	Tuple
+	Outside    Tuple    `json:"outside"`    // on the server's side, as NAT has it; all zero where it does not get there
 	StartedNS  int64    `json:"started_ns"` // CLOCK_MONOTONIC, before the first SYN
 	CloseKinds []string `json:"close_kinds"`
 	Initiator  Party    `json:"close_initiator"`
@@ -81,6 +82,10 @@ type Expectation struct {
 	VLAN            uint16 `json:"vlan_id"`
 	Encapsulation   string `json:"encapsulation"`
 	Accounting      string `json:"accounting"` // empty stands for counted
+	Interface       string `json:"interface"`  // of a gateway; empty stands for the tap's
+
+	faces Party // whose segments come in there
+	pair  int   // the same for both sides' rows of a connection, 0 for none
 }
 
 // The ways of accounting, spelt as in the flow record.
@@ -104,16 +109,19 @@ func BySequence(expected []Expectation) []Expectation {
 // attempt is a connection from the client's side, before its first SYN.
 type attempt struct {
 	Tuple
+	outside   Tuple // the same on the server's side of a gateway
 	startedNS int64 // CLOCK_MONOTONIC
 }
 
-func newAttempt(t Tuple) attempt { return attempt{Tuple: t, startedNS: monotonic()} }
+func (s *stage) newAttempt(t Tuple) attempt {
+	return attempt{Tuple: t, outside: s.outside(t), startedNS: monotonic()}
+}
 
 // expect begins the expectation of a connection that the tap sees whole, from
 // its first SYN to its close.
 func (a *attempt) expect(initiator Party, kinds ...string) Expectation {
 	return Expectation{
-		Tuple: a.Tuple, StartedNS: a.startedNS, CloseKinds: kinds, Initiator: initiator,
+		Tuple: a.Tuple, Outside: a.outside, StartedNS: a.startedNS, CloseKinds: kinds, Initiator: initiator,
 		Complete: true, OrientedBy: "syn", Evidence: "full",
 	}
 }

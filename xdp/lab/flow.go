@@ -15,9 +15,11 @@ type Flow struct {
 	OrientedBy    string     `json:"oriented_by"`
 	VLAN          uint16     `json:"vlan_id"`
 	Encapsulation Layers     `json:"encapsulation"`
+	Interface     string     `json:"interface"`
 	Evidence      string     `json:"evidence"`
 	StartAt       *time.Time `json:"start_at"`
 	SYNAt         *time.Time `json:"syn_at"`
+	SYNACKAt      *time.Time `json:"syn_ack_at"`
 	FIN1At        *time.Time `json:"fin1_at"`
 	ACK1At        *time.Time `json:"ack1_at"`
 	FIN2At        *time.Time `json:"fin2_at"`
@@ -34,6 +36,7 @@ type Flow struct {
 	Complete     bool   `json:"close_complete"`
 	EndReason    string `json:"end_reason"`
 	Accounting   string `json:"accounting"`
+	OtherSide
 }
 
 // ParseFlows reads the answer of GET /v1/flows.

@@ -18,8 +18,11 @@ import (
 // queues are chosen by hash and so differ for the two directions.
 const craftedGap = time.Millisecond
 
-// injector sends crafted frames out of the client's interface. Their
-// addresses are nobody's, so that nobody answers.
+// injectors are one for the client's end and one for the server's.
+type injectors [namespaces]*injector
+
+// injector sends crafted frames out of the interface of an end. Their addresses
+// are nobody's, so that nobody answers.
 type injector struct {
 	mu     sync.Mutex
 	socket int
@@ -28,10 +31,11 @@ type injector struct {
 }
 
 // newInjector opens a packet socket that sends and never receives.
-func (n *Network) newInjector() (*injector, error) {
+func (n *Network) newInjector(in Namespace) (*injector, error) {
 	i := &injector{socket: -1}
-	err := n.Do(Client, func() error {
-		device, err := net.InterfaceByName(clientInterface)
+	name := map[Namespace]string{Client: clientInterface, Server: serverInterface}[in]
+	err := n.Do(in, func() error {
+		device, err := net.InterfaceByName(name)
 		if err != nil {
 			return err
 		}
@@ -40,7 +44,7 @@ func (n *Network) newInjector() (*injector, error) {
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("open packet socket on %q (needs CAP_NET_RAW; run as root): %w", clientInterface, err)
+		return nil, fmt.Errorf("open packet socket on %q (needs CAP_NET_RAW; run as root): %w", name, err)
 	}
 	return i, nil
 }
@@ -61,6 +65,8 @@ func (i *injector) send(c *crafted) error {
 // voice is one end of a conversation.
 type voice struct {
 	station
+	to     station // whom it speaks to, and by which hop
+	out    *injector
 	next   uint32 // sequence number of its next segment
 	last   crafted
 	counts struct{ packets, octets, payload, finRepeats uint64 }
@@ -69,7 +75,6 @@ type voice struct {
 // conversation is a connection between two stations that no kernel knows.
 type conversation struct {
 	attempt
-	injector       *injector
 	client, server voice
 	vlans          []int
 }
@@ -77,11 +82,22 @@ type conversation struct {
 // converse begins a conversation with the two initial sequence numbers.
 func (s *stage) converse(clientISN, serverISN uint32, vlans ...int) *conversation {
 	t := Tuple{ClientIP: s.phantomClient, ClientPort: s.network.port(), ServerIP: s.phantom, ServerPort: listenPort}
-	return &conversation{
-		attempt: newAttempt(t), injector: s.injector, vlans: vlans,
-		client: voice{station: station{phantomClientMAC, netip.AddrPortFrom(t.ClientIP, t.ClientPort)}, next: clientISN},
-		server: voice{station: station{phantomMAC, netip.AddrPortFrom(t.ServerIP, t.ServerPort)}, next: serverISN},
+	client := station{phantomClientMAC, netip.AddrPortFrom(t.ClientIP, t.ClientPort)}
+	server := station{phantomMAC, netip.AddrPortFrom(t.ServerIP, t.ServerPort)}
+	v := &conversation{
+		attempt: s.newAttempt(t), vlans: vlans,
+		client: voice{station: client, to: server, out: s.injectors[Client], next: clientISN},
+		server: voice{station: server, to: client, out: s.injectors[Client], next: serverISN},
 	}
+	switch {
+	case !s.network.gateway:
+	case len(vlans) > 0:
+		v.outside = Tuple{} // a gateway without VLANs of its own goes no further
+	default:
+		v.client.to.mac, v.server.out = lanMAC, s.injectors[Server]
+		v.server.to = station{wanMAC, netip.AddrPortFrom(v.outside.ClientIP, v.outside.ClientPort)}
+	}
+	return v
 }
 
 // say is one line of a conversation.
@@ -100,7 +116,8 @@ type say struct {
 // speak sends the lines of all passages in order.
 func (v *conversation) speak(ctx context.Context, passages ...[]say) error {
 	for _, line := range slices.Concat(passages...) {
-		if err := v.injector.send(v.compose(line)); err != nil {
+		own, _ := v.voices(line.by)
+		if err := own.out.send(v.compose(line)); err != nil {
 			return err
 		}
 		if err := sleep(ctx, craftedGap); err != nil {
@@ -110,13 +127,18 @@ func (v *conversation) speak(ctx context.Context, passages ...[]say) error {
 	return nil
 }
 
-func (v *conversation) compose(line say) *crafted {
-	own, other := &v.client, &v.server
-	if line.by == ServerParty {
-		own, other = other, own
+// voices are that of a party, and the other one.
+func (v *conversation) voices(by Party) (own, other *voice) {
+	if by == ServerParty {
+		return &v.server, &v.client
 	}
+	return &v.client, &v.server
+}
+
+func (v *conversation) compose(line say) *crafted {
+	own, other := v.voices(line.by)
 	c := crafted{
-		from: own.station, to: other.station, seq: own.next,
+		from: own.station, to: own.to, seq: own.next,
 		tcpFlags: line.tcpFlags, payload: line.payload, vlans: v.vlans,
 	}
 	if line.again {

@@ -24,6 +24,7 @@ const (
 type family struct {
 	name                   string
 	client, server, ghost  netip.Addr // ghost is nobody, but has a neighbour entry
+	lan, wan               netip.Addr // the gateway's towards the client and the server, where there is one
 	phantomClient, phantom netip.Addr // spoken for by crafted segments only
 	prefixLength           int
 }
@@ -223,9 +224,13 @@ func furnish(handle *netlink.Handle, name string, f *family, own netip.Addr, nei
 	return nil
 }
 
-// up makes an interface wire-like and brings it up.
+// up makes an interface wire-like, or a gateway's, and brings it up.
 func (n *Network) up(in Namespace, handle *netlink.Handle, name string) error {
-	if err := n.Do(in, func() error { return makeWireLike(name) }); err != nil {
+	prepare := makeWireLike
+	if n.gateway {
+		prepare = coalesce
+	}
+	if err := n.Do(in, func() error { return prepare(name) }); err != nil {
 		return err
 	}
 	link, err := handle.LinkByName(name)

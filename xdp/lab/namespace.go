@@ -11,6 +11,10 @@ const (
 	Tap                     // sees a copy of every frame
 
 	namespaces = 4
+
+	// Gateway stands in the middle in place of the hub, with an interface to either
+	// side. There is no tap then.
+	Gateway = Hub
 )
 
 func (n Namespace) String() string {

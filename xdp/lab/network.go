@@ -2,6 +2,8 @@
 // connections through it that end in every way, and says exactly what it did,
 // so that what finwait saw can be held against it.
 //
+// A Network has a hub in its middle, for a tap, or a gateway (BuildGateway).
+//
 // Terms. The hub is a Linux bridge that learns no addresses and so repeats
 // every frame on every port; client, server and tap each hang on one port.
 // A scenario is one way to open and close a connection; a play is one run of
@@ -43,10 +45,14 @@ type Config struct {
 	TapQueues int
 }
 
-// Network is a hub with a client, a server and a tap on it.
+// Network is a hub with a client, a server and a tap on it, or a client and a
+// server with a gateway between them.
 type Network struct {
 	namespace [namespaces]*os.File
-	hub       *netlink.Handle
+	hub       *netlink.Handle // of what is in the middle
+	gateway   bool
+	nat       NAT
+	families  []family
 	lastPort  atomic.Uint32
 	closing   sync.Once
 	closeErr  error
@@ -61,7 +67,7 @@ func Build(config Config) (*Network, error) {
 	if config.TapQueues < 1 || config.TapQueues > maxTapQueues {
 		return nil, fmt.Errorf("tap queues %d: choose 1 to %d", config.TapQueues, maxTapQueues)
 	}
-	n := &Network{}
+	n := &Network{families: families}
 	if err := n.build(config, (*Network).makeNamespaces, (*Network).makeHub, (*Network).joinEnds, (*Network).prepareEnds); err != nil {
 		return nil, err
 	}

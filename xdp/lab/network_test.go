@@ -33,9 +33,14 @@ func requireRoot(t *testing.T) {
 // it stays.
 func build(t *testing.T, config Config) *Network {
 	t.Helper()
+	return keep(t, func() (*Network, error) { return Build(config) })
+}
+
+func keep(t *testing.T, build func() (*Network, error)) *Network {
+	t.Helper()
 	requireRoot(t)
 	before := interfaces(t)
-	network, err := Build(config)
+	network, err := build()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,7 @@ const patience = 300 * time.Millisecond
 
 // refused connects to a port nobody listens on.
 func refused(ctx context.Context, s *stage) ([]Expectation, error) {
-	a := newAttempt(s.tuple(closedPort))
+	a := s.newAttempt(s.tuple(closedPort))
 	conn, err := s.dial(ctx, a.Tuple)
 	if err == nil {
 		conn.Close()
@@ -36,7 +36,7 @@ func refused(ctx context.Context, s *stage) ([]Expectation, error) {
 func unanswered(ctx context.Context, s *stage) ([]Expectation, error) {
 	t := s.tuple(listenPort)
 	t.ServerIP = s.ghost
-	a := newAttempt(t)
+	a := s.newAttempt(t)
 	fd, err := s.sendSYN(t)
 	if err != nil {
 		return nil, fmt.Errorf("connect %s: %w", t, err)

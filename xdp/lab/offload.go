@@ -49,7 +49,14 @@ const (
 
 // makeWireLike switches wireFeatures off on an interface of the calling
 // thread's namespace, so that the tap sees frames as a wire carries them.
-func makeWireLike(name string) error {
+func makeWireLike(name string) error { return setFeatures(name, wireFeatures, false) }
+
+// coalesce has an interface of the calling thread's namespace join the segments
+// that it receives. It sends several in one by itself.
+func coalesce(name string) error { return setFeatures(name, []string{"rx-gro"}, true) }
+
+// setFeatures switches device features on or off.
+func setFeatures(name string, features []string, on bool) error {
 	names, err := featureNames(name)
 	if err != nil {
 		return err
@@ -58,12 +65,15 @@ func makeWireLike(name string) error {
 	request := make([]uint32, 2+2*blocks) // struct ethtool_sfeatures
 	request[0], request[1] = unix.ETHTOOL_SFEATURES, uint32(blocks)
 	for i, feature := range names {
-		if slices.Contains(wireFeatures, feature) {
-			request[2+i/32*2] |= 1 << (i % 32) // valid, and requested stays 0
+		if slices.Contains(features, feature) {
+			request[2+i/32*2] |= 1 << (i % 32) // valid
+			if on {
+				request[3+i/32*2] |= 1 << (i % 32) // requested
+			}
 		}
 	}
 	if err := ethtool(name, unsafe.Pointer(&request[0])); err != nil {
-		return fmt.Errorf("switch off offloads of %q: %w", name, err)
+		return fmt.Errorf("switch offloads of %q: %w", name, err)
 	}
 	return nil
 }

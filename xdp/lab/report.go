@@ -20,11 +20,20 @@ const listed = 10
 func (r *Report) WriteTable(w io.Writer) error {
 	var text bytes.Buffer
 	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "SCENARIO\tWHAT WAS DONE\tDONE\tAGREE\tWHAT WAS SEEN\tFIN-WAIT-1\tCLOSE-WAIT\tLAST-ACK")
+	gateway := slices.ContainsFunc(r.Scenarios, func(s Result) bool { return s.FIN1TransitNS != nil })
+	fmt.Fprint(table, "SCENARIO\tWHAT WAS DONE\tDONE\tAGREE\tWHAT WAS SEEN\tFIN-WAIT-1\tCLOSE-WAIT\tLAST-ACK")
+	if gateway {
+		fmt.Fprint(table, "\tFIN1 TRANSIT")
+	}
+	fmt.Fprintln(table)
 	for i := range r.Scenarios {
 		s := &r.Scenarios[i]
-		fmt.Fprintf(table, "%s\t%s\t%d\t%d\t%s\t%s\t%s\t%s\n", s.Scenario, s.Does, s.Connections, s.Agreed,
+		fmt.Fprintf(table, "%s\t%s\t%d\t%d\t%s\t%s\t%s\t%s", s.Scenario, s.Does, s.Connections, s.Agreed,
 			s.seen(), wait(s.FINWait1NS), wait(s.CloseWaitNS), wait(s.LastACKNS))
+		if gateway {
+			fmt.Fprintf(table, "\t%s", wait(s.FIN1TransitNS))
+		}
+		fmt.Fprintln(table)
 	}
 	table.Flush() // to memory, which does not fail
 	for i := range r.Scenarios {

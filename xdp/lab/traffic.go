@@ -70,10 +70,10 @@ func (n *Network) traffic(ctx context.Context, scenarios []scenario, duration ti
 
 // theatre has a stage per family and collects what was played.
 type theatre struct {
-	stages   []*stage
-	injector *injector
-	bulk     chan struct{}
-	started  time.Time
+	stages    []*stage
+	injectors injectors
+	bulk      chan struct{}
+	started   time.Time
 
 	mu       sync.Mutex
 	expected []Expectation
@@ -81,11 +81,13 @@ type theatre struct {
 }
 
 func (t *theatre) open(n *Network) (err error) {
-	if t.injector, err = n.newInjector(); err != nil {
-		return err
+	for _, in := range []Namespace{Client, Server} {
+		if t.injectors[in], err = n.newInjector(in); err != nil {
+			return err
+		}
 	}
-	for i := range families {
-		s, err := n.newStage(&families[i], t.injector)
+	for i := range n.families {
+		s, err := n.newStage(&n.families[i], t.injectors)
 		if err != nil {
 			return err
 		}
@@ -98,8 +100,10 @@ func (t *theatre) close() {
 	for _, s := range t.stages {
 		s.listener.Close()
 	}
-	if t.injector != nil {
-		t.injector.Close()
+	for _, i := range t.injectors {
+		if i != nil {
+			i.Close()
+		}
 	}
 }
 

@@ -37,9 +37,15 @@ type witness struct {
 // newWitness begins to capture. Its test fails where a frame was lost.
 func newWitness(t *testing.T, n *Network) *witness {
 	t.Helper()
+	return newWitnessAt(t, n, Tap, TapInterface)
+}
+
+// newWitnessAt is newWitness on any interface; there, also of what it sends.
+func newWitnessAt(t *testing.T, n *Network, in Namespace, name string) *witness {
+	t.Helper()
 	w := &witness{stopping: make(chan struct{})}
-	err := n.Do(Tap, func() error {
-		device, err := net.InterfaceByName(TapInterface)
+	err := n.Do(in, func() error {
+		device, err := net.InterfaceByName(name)
 		if err != nil {
 			return err
 		}
