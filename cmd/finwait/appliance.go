@@ -68,6 +68,7 @@ type appliance struct {
 	team      *worker.Team
 	recent    *history.Recent
 	fanout    *export.Fanout
+	pairs     *pairing // between the publisher and the fan-out; nil on a tap
 	clock     api.Clock
 	names     *api.Names
 	metrics   *metrics.Metrics
@@ -144,6 +145,11 @@ func (a *appliance) build() (err error) {
 	a.fanout = export.NewFanout(func(name string, err error) {
 		a.config.report(fmt.Sprintf("warning: %s does not take records: %v", name, err))
 	}, branches...)
+	if a.config.gateway != nil {
+		if a.pairs, err = openPairing(&a.config, a.deliver); err != nil {
+			return err
+		}
+	}
 	var members []worker.Member
 	for i, q := range queues {
 		ring := flowtable.NewRing(recordRing, false)
@@ -225,10 +231,7 @@ func (a *appliance) start(ctx context.Context) {
 	for _, w := range a.team.Workers() {
 		a.capture.Go(func() error { return w.Run(a.failed) })
 	}
-	go func() {
-		defer close(a.published)
-		worker.Publish(a.rings, func(records []flowtable.Record) { _ = a.fanout.Write(records) })
-	}()
+	go a.publish()
 	serve, stopServe := context.WithCancel(context.WithoutCancel(ctx))
 	a.stopServe = stopServe
 	var serving context.Context
@@ -242,6 +245,9 @@ func (a *appliance) start(ctx context.Context) {
 	})
 	a.service.Go(func() error { a.every(serving, clockInterval, a.setWallClock); return nil })
 	a.service.Go(func() error { a.every(serving, roomInterval, a.watchRoom); return nil })
+	if a.pairs != nil {
+		a.service.Go(func() error { a.every(serving, addressInterval, a.pairs.lookAround); return nil })
+	}
 	if oldest, bounded := a.longestTimeout(); bounded {
 		a.service.Go(func() error {
 			a.every(serving, sweepInterval, func() { a.sweep(oldest + sweepMargin) })
@@ -249,6 +255,21 @@ func (a *appliance) start(ctx context.Context) {
 		})
 	}
 }
+
+// publish brings records to the sinks until the workers have ended, on a gateway by
+// way of the stage that pairs them.
+func (a *appliance) publish() {
+	defer close(a.published)
+	if a.pairs == nil {
+		worker.Publish(a.rings, a.deliver, nil)
+		return
+	}
+	worker.Publish(a.rings, a.pairs.take, a.pairs.idle)
+	a.pairs.stage.Close()
+}
+
+// deliver gives records to the sinks.
+func (a *appliance) deliver(records []flowtable.Record) { _ = a.fanout.Write(records) }
 
 func (a *appliance) every(ctx context.Context, interval time.Duration, do func()) {
 	tick := time.NewTicker(interval)
@@ -343,6 +364,9 @@ func (a *appliance) close() error {
 	}
 	if a.rejoin != nil {
 		err = errors.Join(err, a.rejoin())
+	}
+	if a.pairs != nil {
+		err = errors.Join(err, a.pairs.close())
 	}
 	err = errors.Join(err, a.source.Close())
 	for _, t := range a.tables {

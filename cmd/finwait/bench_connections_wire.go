@@ -72,7 +72,7 @@ func (w *wireObserver) Start() (err error) {
 	go func() { w.followed <- team.Workers()[0].Run(ctx) }()
 	go func() {
 		defer close(w.published)
-		worker.Publish([]*flowtable.Ring{ring}, w.deliver)
+		worker.Publish([]*flowtable.Ring{ring}, w.deliver, nil)
 	}()
 	return nil
 }

@@ -46,7 +46,7 @@ func startLoad(build func(flowtable.Records) (*capacity.Load, error), kept *hist
 	}
 	go func() {
 		defer close(w.published)
-		worker.Publish([]*flowtable.Ring{ring}, func(records []flowtable.Record) { _ = kept.Write(records) }) // which never fails
+		worker.Publish([]*flowtable.Ring{ring}, func(records []flowtable.Record) { _ = kept.Write(records) }, nil) // which never fails
 	}()
 	go func() {
 		w.worked <- w.run(l)

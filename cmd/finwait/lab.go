@@ -15,6 +15,7 @@ import (
 	"github.com/finwait/finwait/flowtable"
 	"github.com/finwait/finwait/flowtable/worker"
 	"github.com/finwait/finwait/xdp"
+	"github.com/finwait/finwait/xdp/gateway"
 	"github.com/finwait/finwait/xdp/lab"
 )
 
@@ -29,6 +30,8 @@ const (
 )
 
 type labOptions struct {
+	mode     string
+	nat      bool
 	duration time.Duration
 	format   string
 	listen   string
@@ -46,7 +49,12 @@ func newLabCommand() *cobra.Command {
 tap out of network namespaces of its own, opens real TCP connections that end
 in every way, measures them at the tap with the very code of 'finwait run', and
 asks its HTTP API what it saw. It prints what was seen beside what was done and
-exits with 0 only if they agree in every connection and nothing was lost.`,
+exits with 0 only if they agree in every connection and nothing was lost.
+
+With --mode gateway there is a gateway between the client and the server in
+place of the hub. It masquerades the client, and is measured on both of its
+interfaces: every connection is two records, which must know of each other, and
+as many octets must be on record as the interfaces have counted themselves.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return usageError{fmt.Errorf("argument %q is not understood; see 'finwait lab --help'", args[0])}
@@ -55,6 +63,8 @@ exits with 0 only if they agree in every connection and nothing was lost.`,
 		},
 	}
 	flags := cmd.Flags()
+	flags.StringVar(&o.mode, "mode", modeTap, "where to measure: tap or gateway")
+	flags.BoolVar(&o.nat, "nat", true, "have the gateway masquerade the client, by nftables")
 	flags.DurationVar(&o.duration, "for", 20*time.Second, "how long to open connections; every kind is played once in any case")
 	flags.StringVar(&o.format, "format", "table", "result on standard output: table or json")
 	flags.StringVar(&o.listen, "listen", "127.0.0.1:0", "address and port of the HTTP API; port 0 takes a free one")
@@ -69,6 +79,12 @@ exits with 0 only if they agree in every connection and nothing was lost.`,
 			o.queues = 1 // an answer that overtakes its FIN on another queue is not known
 		}
 		switch {
+		case o.mode != modeTap && o.mode != modeGateway:
+			return usageError{fmt.Errorf("--mode %q: choose %s or %s", o.mode, modeTap, modeGateway)}
+		case o.mode == modeGateway && (o.sequence || flags.Changed("queues")):
+			return usageError{errors.New("--mode gateway: --accounting sequence and --queues are for a tap; leave them out")}
+		case o.mode == modeTap && flags.Changed("nat"):
+			return usageError{errors.New("--nat: a tap has none; leave it out, or choose --mode gateway")}
 		case o.format != "table" && o.format != "json":
 			return usageError{fmt.Errorf("--format %q: choose table or json", o.format)}
 		case o.duration < 0:
@@ -86,14 +102,16 @@ type labResult struct {
 	OK     bool              `json:"ok"`
 	Report lab.Report        `json:"report"`
 	Losses []json.RawMessage `json:"losses"` // ledger entries of losses that are not 0
-	Frames uint64            `json:"frames"` // that reached the tap's program
+	Frames uint64            `json:"frames"` // that reached the tap's or the gateway's programs
+	// Interfaces are those of a gateway.
+	Interfaces []labInterface `json:"interfaces,omitempty"`
 	// HubDropped are frames that the laboratory itself lost on their way to
 	// the tap. A connection that misses one cannot agree.
 	HubDropped uint64 `json:"hub_dropped"`
 }
 
 func runLab(ctx context.Context, o labOptions, stdout, stderr io.Writer) (err error) {
-	network, err := lab.Build(lab.Config{TapQueues: o.queues})
+	network, err := o.build()
 	if err != nil {
 		return err
 	}
@@ -112,12 +130,16 @@ func runLab(ctx context.Context, o labOptions, stdout, stderr io.Writer) (err er
 	if records != nil {
 		defer func() { err = errors.Join(err, records.Close()) }()
 	}
-	a, err := startInLab(ctx, network, o.sequence, listener, records, stderr)
+	a, err := startInLab(ctx, network, o.capture(), listener, records, stderr)
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
 	defer func() { err = errors.Join(err, a.close()) }()
 	a.announce(stderr)
+	count, err := o.watch(network)
+	if err != nil {
+		return errors.Join(err, a.stop())
+	}
 
 	expected, err := network.Traffic(ctx, o.duration, labProgress(stderr, o.duration))
 	if err != nil {
@@ -132,7 +154,10 @@ func runLab(ctx context.Context, o labOptions, stdout, stderr io.Writer) (err er
 	if o.sequence {
 		expected = lab.BySequence(expected)
 	}
-	result, err := judge(ctx, listener.Addr(), expected)
+	if o.mode == modeGateway {
+		expected = lab.OnBothSides(expected)
+	}
+	result, err := judge(ctx, listener.Addr(), expected, count)
 	if err != nil {
 		return err
 	}
@@ -142,11 +167,42 @@ func runLab(ctx context.Context, o labOptions, stdout, stderr io.Writer) (err er
 	return result.print(o.format, stdout)
 }
 
-// startInLab starts the appliance at the network's tap; its API listens where
-// the process itself lives, so that anybody can ask it. records may be nil.
-func startInLab(ctx context.Context, network *lab.Network, sequence bool, listener net.Listener, records io.WriteCloser, stderr io.Writer) (a *appliance, err error) {
+// build makes the network in which to measure.
+func (o *labOptions) build() (*lab.Network, error) {
+	switch {
+	case o.mode == modeTap:
+		return lab.Build(lab.Config{TapQueues: o.queues})
+	case o.nat:
+		return lab.BuildGateway(lab.Masquerade)
+	default:
+		return lab.BuildGateway(lab.Routed)
+	}
+}
+
+// labCapture is where in a laboratory to measure, and how.
+type labCapture struct {
+	in      lab.Namespace
+	tap     xdp.Config
+	gateway *gateway.Config
+}
+
+func (o *labOptions) capture() labCapture {
+	if o.mode == modeGateway {
+		return labCapture{in: lab.Gateway, gateway: &gateway.Config{Interfaces: []string{lab.LANInterface, lab.WANInterface}, MaxFlows: labFlows}}
+	}
+	return labTap(o.sequence)
+}
+
+func labTap(sequence bool) labCapture {
+	return labCapture{in: lab.Tap, tap: xdp.Config{Interfaces: []string{lab.TapInterface}, MaxFlows: labFlows, Sequence: sequence}}
+}
+
+// startInLab starts the appliance in the network; its API listens where the
+// process itself lives, so that anybody can ask it. records may be nil.
+func startInLab(ctx context.Context, network *lab.Network, at labCapture, listener net.Listener, records io.WriteCloser, stderr io.Writer) (a *appliance, err error) {
 	c := applianceConfig{
-		tap:      xdp.Config{Interfaces: []string{lab.TapInterface}, MaxFlows: labFlows, Sequence: sequence},
+		tap:      at.tap,
+		gateway:  at.gateway,
 		maxFlows: labFlows,
 		recent:   labRecent,
 		timeouts: flowtable.LiveTimeouts(),
@@ -158,7 +214,7 @@ func startInLab(ctx context.Context, network *lab.Network, sequence bool, listen
 	if records != nil {
 		c.records = records
 	}
-	err = network.Do(lab.Tap, func() error {
+	err = network.Do(at.in, func() error {
 		a, err = startAppliance(ctx, c)
 		return err
 	})
@@ -185,12 +241,15 @@ func labProgress(stderr io.Writer, duration time.Duration) func(lab.Progress) {
 }
 
 // judge asks the API what was seen and holds it against what was done.
-func judge(ctx context.Context, api net.Addr, expected []lab.Expectation) (*labResult, error) {
+func judge(ctx context.Context, api net.Addr, expected []lab.Expectation, count labCount) (*labResult, error) {
 	flows, err := fetchFlows(ctx, api)
 	if err != nil {
 		return nil, err
 	}
 	result := &labResult{Report: lab.Compare(expected, flows), Losses: []json.RawMessage{}}
+	if result.Interfaces, err = count(flows); err != nil {
+		return nil, err
+	}
 	body, err := get(ctx, api, "/v1/status")
 	if err != nil {
 		return nil, err
@@ -213,11 +272,14 @@ func judge(ctx context.Context, api net.Addr, expected []lab.Expectation) (*labR
 		if entry.Loss && entry.Count > 0 {
 			result.Losses = append(result.Losses, line)
 		}
-		if entry.Stage == xdp.StageProgram && entry.Reason == "frames" {
-			result.Frames += entry.Count
+		switch entry.Stage {
+		case xdp.StageProgram, xdp.StageIngress, xdp.StageEgress:
+			if entry.Reason == "frames" {
+				result.Frames += entry.Count
+			}
 		}
 	}
-	result.OK = result.Report.OK() && len(result.Losses) == 0
+	result.OK = result.Report.OK() && len(result.Losses) == 0 && result.octetsAgree()
 	return result, nil
 }
 
@@ -276,7 +338,10 @@ func (r *labResult) print(format string, w io.Writer) error {
 		if err := r.Report.WriteTable(w); err != nil {
 			return fmt.Errorf("writing the result: %w", err)
 		}
-		fmt.Fprintf(w, "\n%d frames at the tap, %d of %d connections agree\n", r.Frames, r.Report.Agreed, r.Report.Connections)
+		fmt.Fprintf(w, "\n%d frames at the programs, %d of %d connections agree\n", r.Frames, r.Report.Agreed, r.Report.Connections)
+		for _, i := range r.Interfaces {
+			fmt.Fprintln(w, i)
+		}
 		for _, loss := range r.Losses {
 			fmt.Fprintf(w, "lost: %s\n", loss)
 		}

@@ -173,7 +173,7 @@ func tapped(t testing.TB, network *lab.Network) (a *appliance, end func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err = startInLab(t.Context(), network, false, listener, nil, io.Discard)
+	a, err = startInLab(t.Context(), network, labTap(false), listener, nil, io.Discard)
 	if err != nil {
 		t.Fatal(errors.Join(err, listener.Close()))
 	}

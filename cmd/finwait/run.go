@@ -219,7 +219,11 @@ func (a *appliance) announce(w io.Writer) {
 	for _, fact := range a.source.Facts() {
 		fmt.Fprintln(w, fact)
 	}
-	for _, warning := range a.source.Warnings() {
+	warnings := a.source.Warnings()
+	if a.pairs != nil {
+		warnings = append(warnings, a.pairs.warnings...)
+	}
+	for _, warning := range warnings {
 		fmt.Fprintln(w, "warning:", warning)
 	}
 	for _, fact := range a.facts() {

@@ -43,6 +43,9 @@ func (a *appliance) status() api.Status {
 		s.Totals.Segments += w.Stats().Received.Load()
 		s.Ledger = append(s.Ledger, workerEntries(a.source.Queues()[i], w)...)
 	}
+	if a.pairs != nil {
+		s.Ledger = append(s.Ledger, a.pairs.ledger()...)
+	}
 	for _, f := range a.fanout.Failures() {
 		s.Ledger = append(s.Ledger, api.LedgerEntry{Stage: stageSink, Reason: f.Name, Count: f.Records, Loss: true})
 	}

@@ -41,7 +41,7 @@ func fits(a, b *flowtable.Record, reversed bool) bool {
 // by all that their sequence numbers tell.
 func sameSequence(a, b *flowtable.Record) bool {
 	return a.ClientISN == b.ClientISN && a.ServerISN == b.ServerISN && a.Slice == b.Slice &&
-		together(a, b) && isIPv4(a) == isIPv4(b) && (a.Interface != b.Interface || tupleOf(a) != tupleOf(b))
+		a.Interface != b.Interface && together(a, b) && isIPv4(a) == isIPv4(b)
 }
 
 // together tells whether two connections were there at the same time.

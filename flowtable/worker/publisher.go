@@ -17,12 +17,13 @@ const (
 
 // Publish gives the records of all rings to deliver until every ring is
 // closed and empty. The records are deliver's until it returns; as long as it
-// takes, its rings fill.
-func Publish(rings []*flowtable.Ring, deliver func([]flowtable.Record)) {
+// takes, its rings fill. idle is called whenever there are none, at least every 20
+// ms; it may be nil.
+func Publish(rings []*flowtable.Ring, deliver func([]flowtable.Record), idle func()) {
 	pause := minPause
 	for open := len(rings); open > 0; {
 		open = 0
-		idle := true
+		empty := true
 		for _, ring := range rings {
 			records, done := ring.Read()
 			if !done {
@@ -31,13 +32,16 @@ func Publish(rings []*flowtable.Ring, deliver func([]flowtable.Record)) {
 			if len(records) > 0 {
 				deliver(records)
 				ring.Release(len(records))
-				idle = false
+				empty = false
 			}
 		}
 		switch {
-		case !idle:
+		case !empty:
 			pause = minPause
 		case open > 0:
+			if idle != nil {
+				idle()
+			}
 			time.Sleep(pause)
 			pause = min(2*pause, maxPause)
 		}

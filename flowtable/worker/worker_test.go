@@ -146,7 +146,7 @@ func run(t *testing.T, scripts ...*script) ([]flowtable.Record, *Team) {
 		})
 	}
 	var records []flowtable.Record
-	Publish(rings, func(r []flowtable.Record) { records = append(records, r...) })
+	Publish(rings, func(r []flowtable.Record) { records = append(records, r...) }, nil)
 	wait.Wait()
 	for i := range records {
 		records[i].Serial = 0

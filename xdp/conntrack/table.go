@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"syscall"
+	"time"
 
 	"github.com/vishvananda/netlink/nl"
 	"github.com/vishvananda/netns"
@@ -13,6 +14,9 @@ import (
 // getStatistics asks for the size of the table, IPCTNL_MSG_CT_GET_STATS of
 // linux/netfilter/nfnetlink_conntrack.h.
 const getStatistics = 5
+
+// answerWait is how long the kernel may take for each part of an answer.
+const answerWait = 5 * time.Second
 
 // table is the kernel's table of connections in one network namespace.
 type table struct{ socket *nl.SocketHandle }
@@ -24,7 +28,13 @@ func openTable() (*table, error) {
 		return nil, fmt.Errorf("open netlink socket: %w", err)
 	}
 	t := &table{&nl.SocketHandle{Socket: socket}}
-	request := t.request(getStatistics, 0, unix.AF_UNSPEC)
+	limit := unix.NsecToTimeval(answerWait.Nanoseconds())
+	if err := errors.Join(socket.SetSendTimeout(&limit), socket.SetReceiveTimeout(&limit)); err != nil {
+		t.close()
+		return nil, fmt.Errorf("limit the waits for netlink: %w", err)
+	}
+	// The answer says that there are more to come, and there are none: hence ACK.
+	request := t.request(getStatistics, unix.NLM_F_ACK, unix.AF_UNSPEC)
 	if _, err := request.Execute(unix.NETLINK_NETFILTER, 0); err != nil {
 		t.close()
 		if errors.Is(err, syscall.EPERM) {

@@ -88,12 +88,21 @@ func (s *stage) outside(t Tuple) Tuple {
 	return t
 }
 
+// gatewaySysctls have a host say at once, while the network is built, what groups it
+// is in.
+var gatewaySysctls = map[string]string{
+	"ipv6/conf/default/mldv1_unsolicited_report_interval": "1",
+	"ipv6/conf/default/mldv2_unsolicited_report_interval": "1",
+}
+
 // makeGateway has the namespace in the middle forward.
 func (n *Network) makeGateway(Config) (err error) {
-	forwarding := maps.Clone(hostSysctls)
+	host := maps.Clone(hostSysctls)
+	maps.Copy(host, gatewaySysctls)
+	forwarding := maps.Clone(host)
 	forwarding["ipv4/ip_forward"] = "1"
 	forwarding["ipv6/conf/all/forwarding"] = "1"
-	for in, sysctls := range map[Namespace]map[string]string{Gateway: forwarding, Client: hostSysctls, Server: hostSysctls} {
+	for in, sysctls := range map[Namespace]map[string]string{Gateway: forwarding, Client: host, Server: host} {
 		if err := n.Do(in, func() error { return netns.Sysctl(sysctls) }); err != nil {
 			return fmt.Errorf("namespace %q: %w", in, err)
 		}
@@ -159,6 +168,9 @@ func (n *Network) prepareGateway(Config) error {
 		if err := n.up(end.in, handle, end.name); err != nil {
 			return err
 		}
+		if err := addQueue(handle, end.name); err != nil {
+			return err
+		}
 		for i := range n.families {
 			f := &n.families[i]
 			if err := furnish(handle, end.name, f, end.address(f), end.neighbours(f)); err != nil {
@@ -199,23 +211,4 @@ func (n *Network) masquerade(Config) error {
 		return fmt.Errorf("masquerade (needs nftables in the kernel): %w", err)
 	}
 	return nil
-}
-
-// Passed is what an interface of the gateway has received and sent.
-type Passed struct {
-	Frames uint64
-	Octets uint64 // from the Ethernet header on
-}
-
-// Passed asks an interface of the gateway for its own counters.
-func (n *Network) Passed(name string) (Passed, error) {
-	link, err := n.hub.LinkByName(name)
-	if err != nil {
-		return Passed{}, fmt.Errorf("find interface %q: %w", name, err)
-	}
-	s := link.Attrs().Statistics
-	if s == nil {
-		return Passed{}, fmt.Errorf("interface %q tells no statistics", name)
-	}
-	return Passed{Frames: s.RxPackets + s.TxPackets, Octets: s.RxBytes + s.TxBytes}, nil
 }

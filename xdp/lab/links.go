@@ -144,16 +144,23 @@ func (n *Network) joinEnds(config Config) error {
 }
 
 // Dropped is how many frames the hub had for the tap and could not hand over:
-// nobody at the tap can know of them.
-func (n *Network) Dropped() (uint64, error) {
-	link, err := n.hub.LinkByName("to-" + TapInterface)
-	if err != nil {
-		return 0, fmt.Errorf("find interface %q: %w", "to-"+TapInterface, err)
+// nobody at the tap can know of them. Of a gateway it is how many it could not send.
+func (n *Network) Dropped() (dropped uint64, err error) {
+	names := []string{"to-" + TapInterface}
+	if n.gateway {
+		names = []string{LANInterface, WANInterface}
 	}
-	if link.Attrs().Statistics == nil {
-		return 0, fmt.Errorf("interface %q tells no statistics", link.Attrs().Name)
+	for _, name := range names {
+		link, err := n.hub.LinkByName(name)
+		if err != nil {
+			return 0, fmt.Errorf("find interface %q: %w", name, err)
+		}
+		if link.Attrs().Statistics == nil {
+			return 0, fmt.Errorf("interface %q tells no statistics", name)
+		}
+		dropped += link.Attrs().Statistics.TxDropped
 	}
-	return link.Attrs().Statistics.TxDropped, nil
+	return dropped, nil
 }
 
 // prepareEnds brings the ends up and gives the hosts addresses and permanent
