@@ -166,6 +166,59 @@ func TestLabBySequence(t *testing.T) {
 	}
 }
 
+// TestLabGateway: through a gateway, with NAT and without, every connection is two
+// records that know of each other, and every octet is on record.
+func TestLabGateway(t *testing.T) {
+	needRoot(t)
+	for _, nat := range []string{"true", "false"} {
+		status, stdout, stderr := finwait("lab", "--mode", "gateway", "--nat="+nat, "--for", "0s", "--format", "json")
+		if status != 0 {
+			t.Errorf("--nat=%s: exit status %d: %s\n%s", nat, status, stderr, stdout)
+			continue
+		}
+		var result struct {
+			OK     bool
+			Report struct {
+				Connections, Agreed int
+				Scenarios           []struct {
+					Scenario string
+					Transit  *int64 `json:"fin1_transit_median_ns"`
+				}
+			}
+			Interfaces []labInterface
+		}
+		if err := json.Unmarshal([]byte(stdout), &result); err != nil {
+			t.Fatal(err)
+		}
+		if !result.OK || result.Report.Connections < 80 || len(result.Interfaces) != 2 {
+			t.Errorf("--nat=%s: the result does not say what the exit status does: %+v", nat, result)
+		}
+		for _, i := range result.Interfaces {
+			if i.Packets == 0 || i.Packets != i.Frames || i.Octets != i.FrameOctets {
+				t.Errorf("--nat=%s: %v", nat, i)
+			}
+		}
+		for _, s := range result.Report.Scenarios {
+			if s.Scenario == "client_first" && (s.Transit == nil || *s.Transit <= 0) {
+				t.Errorf("--nat=%s: FIN1 took no time through the gateway", nat)
+			}
+		}
+	}
+}
+
+// What is not on record, or not by the kernel's count, is no agreement.
+func TestLabOctets(t *testing.T) {
+	same := labInterface{Packets: 2, Octets: 3, Frames: 2, FrameOctets: 3}
+	for want, i := range map[bool][]labInterface{
+		true:  {same, same},
+		false: {same, {Packets: 2, Octets: 4, Frames: 2, FrameOctets: 3}},
+	} {
+		if got := (&labResult{Interfaces: i}).octetsAgree(); got != want {
+			t.Errorf("%+v agree: %v", i, got)
+		}
+	}
+}
+
 // tapped starts the appliance at a network's tap, and returns how to end it.
 func tapped(t testing.TB, network *lab.Network) (a *appliance, end func()) {
 	t.Helper()

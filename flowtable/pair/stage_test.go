@@ -189,7 +189,18 @@ func TestPairBySequence(t *testing.T) {
 	third := closed(3, wan, tuple("198.51.100.1:61001", "192.0.2.80:443"), 0)
 	s.write(0, closed(1, lan, inner, 0), closed(2, wan, outer, 0), third)
 	s.Advance(int64(wait))
-	s.want(map[uint64]int64{1: -1, 2: 3, 3: 2})
+	s.want(map[uint64]int64{1: -1, 2: -1, 3: -1})
+}
+
+// What comes in and leaves by one interface is two records, where the box rewrites
+// the tuple and says so.
+func TestPairOnOneInterface(t *testing.T) {
+	s := newStage(t, func(c *Config) {
+		c.Translator = nat{}.add(inner, outer)
+		c.Lone = func(*flowtable.Record) bool { return true }
+	})
+	s.write(0, closed(1, lan, inner, 0), behind(closed(2, lan, outer, 0), 500))
+	s.want(map[uint64]int64{1: 2, 2: 1})
 }
 
 // A tuple whose next connection has begun before the records of the last are over
