@@ -143,19 +143,22 @@ func timeOf(t *time.Time) time.Time {
 	return *t
 }
 
+// listed are all scenarios, as reports list them.
+var listed = slices.Concat(scenarios, masqueradeScenarios)
+
 // place is a scenario's position in reports.
 func place(name string) int {
-	i := slices.IndexFunc(scenarios, func(s scenario) bool { return s.name == name })
+	i := slices.IndexFunc(listed, func(s scenario) bool { return s.name == name })
 	if i < 0 {
-		return len(scenarios)
+		return len(listed)
 	}
 	return i
 }
 
 func newResult(name string) *Result {
 	r := &Result{Scenario: name, CloseKinds: map[string]int{}, Disagreements: []Disagreement{}, Missing: []Tuple{}}
-	if i := place(name); i < len(scenarios) {
-		r.Does = scenarios[i].does
+	if i := place(name); i < len(listed) {
+		r.Does = listed[i].does
 	}
 	return r
 }

@@ -96,6 +96,8 @@ func (s *stage) connect(ctx context.Context, t Tuple) (*connection, error) {
 		client.Close()
 		return nil, err
 	}
+	// NAT may have found the port taken.
+	attempt.outside.ClientPort = server.RemoteAddr().(*net.TCPAddr).AddrPort().Port()
 	c := &connection{
 		attempt: attempt,
 		client:  &end{TCPConn: client, party: ClientParty},
@@ -105,8 +107,8 @@ func (s *stage) connect(ctx context.Context, t Tuple) (*connection, error) {
 	return c, nil
 }
 
-// accept takes the connection of one client from the listener, and closes
-// those whose client gave up.
+// accept takes the connection of one client from the listener, and closes those
+// whose client gave up. Behind a gateway the port is not known.
 func (s *stage) accept(ctx context.Context, client netip.AddrPort) (*net.TCPConn, error) {
 	if err := s.listener.SetDeadline(time.Time{}); err != nil {
 		return nil, fmt.Errorf("accept %s: %w", client, err)
@@ -118,7 +120,8 @@ func (s *stage) accept(ctx context.Context, client netip.AddrPort) (*net.TCPConn
 		if err != nil {
 			return nil, fmt.Errorf("accept %s: %w", client, err)
 		}
-		if conn.RemoteAddr().(*net.TCPAddr).AddrPort() == client {
+		remote := conn.RemoteAddr().(*net.TCPAddr).AddrPort()
+		if remote == client || s.network.gateway && remote.Addr() == client.Addr() {
 			return conn, nil
 		}
 		conn.Close()

@@ -33,6 +33,7 @@ var gatewayFamilies = []family{
 	{
 		name:          "IPv4",
 		client:        netip.MustParseAddr("198.18.0.1"),
+		second:        netip.MustParseAddr("198.18.0.3"),
 		lan:           netip.MustParseAddr("198.18.0.254"),
 		wan:           netip.MustParseAddr("198.19.0.254"),
 		server:        netip.MustParseAddr("198.19.0.2"),
@@ -44,6 +45,7 @@ var gatewayFamilies = []family{
 	{
 		name:          "IPv6",
 		client:        netip.MustParseAddr("2001:2::1"),
+		second:        netip.MustParseAddr("2001:2::3"),
 		lan:           netip.MustParseAddr("2001:2::fd"),
 		wan:           netip.MustParseAddr("2001:2:0:1::fe"),
 		server:        netip.MustParseAddr("2001:2:0:1::2"),
@@ -80,7 +82,7 @@ func BuildGateway(nat NAT) (*Network, error) {
 }
 
 // outside is a connection's tuple on the server's side of the gateway. Its ports
-// stay as they are: no two connections of a lab have the same.
+// stay as they are, as long as no two connections of the network have the same.
 func (s *stage) outside(t Tuple) Tuple {
 	if s.network.gateway && s.network.nat == Masquerade {
 		t.ClientIP = s.wan
@@ -148,7 +150,7 @@ func (n *Network) prepareGateway(Config) error {
 		gateway    func(*family) netip.Addr // for everything else; nil for none
 	}{
 		{Gateway, LANInterface, func(f *family) netip.Addr { return f.lan }, func(f *family) map[netip.Addr]net.HardwareAddr {
-			return map[netip.Addr]net.HardwareAddr{f.client: clientMAC, f.phantomClient: phantomClientMAC}
+			return map[netip.Addr]net.HardwareAddr{f.client: clientMAC, f.second: clientMAC, f.phantomClient: phantomClientMAC}
 		}, nil},
 		{Gateway, WANInterface, func(f *family) netip.Addr { return f.wan }, func(f *family) map[netip.Addr]net.HardwareAddr {
 			return map[netip.Addr]net.HardwareAddr{f.server: serverMAC, f.phantom: phantomMAC, f.ghost: ghostMAC}
@@ -178,6 +180,11 @@ func (n *Network) prepareGateway(Config) error {
 			}
 			if end.gateway == nil {
 				continue
+			}
+			if end.in == Client {
+				if err := furnish(handle, end.name, f, f.second, nil); err != nil {
+					return err
+				}
 			}
 			if err := handle.RouteAdd(&netlink.Route{Gw: end.gateway(f).AsSlice()}); err != nil {
 				return fmt.Errorf("add route by %q: %w", end.gateway(f), err)

@@ -25,6 +25,7 @@ type family struct {
 	name                   string
 	client, server, ghost  netip.Addr // ghost is nobody, but has a neighbour entry
 	lan, wan               netip.Addr // the gateway's towards the client and the server, where there is one
+	second                 netip.Addr // the client's other address behind a gateway
 	phantomClient, phantom netip.Addr // spoken for by crafted segments only
 	prefixLength           int
 }

@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// listed is how many of a scenario's disagreements the table spells out; the
+// spelledOut is how many of a scenario's disagreements the table spells out; the
 // JSON form has all of them.
-const listed = 10
+const spelledOut = 10
 
 // WriteTable writes the report for a reader: what was done beside what was
 // seen, the median waits, then whatever does not agree.
@@ -40,8 +40,8 @@ func (r *Report) WriteTable(w io.Writer) error {
 		r.Scenarios[i].writeProblems(&text)
 	}
 	for i, tuple := range r.Extra {
-		if i == listed {
-			fmt.Fprintf(&text, "and %d more that nobody made\n", len(r.Extra)-listed)
+		if i == spelledOut {
+			fmt.Fprintf(&text, "and %d more that nobody made\n", len(r.Extra)-spelledOut)
 			break
 		}
 		fmt.Fprintf(&text, "%s: seen, but nobody made it\n", tuple)
@@ -72,15 +72,15 @@ func (r *Result) seen() string {
 
 func (r *Result) writeProblems(text *bytes.Buffer) {
 	for i, d := range r.Disagreements {
-		if i == listed {
-			fmt.Fprintf(text, "%s: and %d more\n", r.Scenario, len(r.Disagreements)-listed)
+		if i == spelledOut {
+			fmt.Fprintf(text, "%s: and %d more\n", r.Scenario, len(r.Disagreements)-spelledOut)
 			break
 		}
 		fmt.Fprintf(text, "%s: %s: %s: expected %s, seen %s\n", r.Scenario, d.Tuple, d.Field, d.Expected, d.Seen)
 	}
 	for i, tuple := range r.Missing {
-		if i == listed {
-			fmt.Fprintf(text, "%s: and %d more missing\n", r.Scenario, len(r.Missing)-listed)
+		if i == spelledOut {
+			fmt.Fprintf(text, "%s: and %d more missing\n", r.Scenario, len(r.Missing)-spelledOut)
 			break
 		}
 		fmt.Fprintf(text, "%s: %s: no record of it\n", r.Scenario, tuple)

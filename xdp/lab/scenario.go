@@ -13,6 +13,11 @@ type scenario struct {
 	bulk bool // moves so much that only one is played at a time
 }
 
+// masqueradeScenarios are played through a gateway that masquerades, besides.
+var masqueradeScenarios = []scenario{
+	{name: "one_port", does: "two clients have one port, NAT gives one of them another", play: onePort},
+}
+
 // scenarios in the order in which reports list them.
 var scenarios = []scenario{
 	{name: "client_first", does: "client closes, server acknowledges, then closes", play: afterExchange(ClientParty, inOrder)},

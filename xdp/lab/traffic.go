@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -33,7 +34,11 @@ type Progress struct {
 // error is ctx's cause; nothing can be said of them, so the expectations that
 // are returned with it are not complete.
 func (n *Network) Traffic(ctx context.Context, duration time.Duration, progress func(Progress)) ([]Expectation, error) {
-	return n.traffic(ctx, scenarios, duration, progress)
+	played := scenarios
+	if n.gateway && n.nat == Masquerade {
+		played = slices.Concat(scenarios, masqueradeScenarios)
+	}
+	return n.traffic(ctx, played, duration, progress)
 }
 
 func (n *Network) traffic(ctx context.Context, scenarios []scenario, duration time.Duration, progress func(Progress)) ([]Expectation, error) {
