@@ -43,6 +43,11 @@ const (
 	receiveBuffer = 8 << 20
 	// reportSize is more than any report has.
 	reportSize = 16 << 10
+	// A listener that finds nothing sleeps, longer each time: being woken for every
+	// report would cost the gateway more than the report. The receive buffer holds
+	// what comes meanwhile, and a record asks a second later at the earliest.
+	leastPause   = 5 * time.Millisecond
+	longestPause = 50 * time.Millisecond
 	// readAgain is the least time between two readings of the kernel's table.
 	readAgain = 2 * time.Second
 )
@@ -78,7 +83,7 @@ type Stats struct {
 type Listener struct {
 	config   Config
 	known    *translations
-	events   *os.File
+	events   int // descriptor of the socket that the reports come to
 	table    *table
 	warnings []string
 	stats    Stats
@@ -98,10 +103,9 @@ func Open(c Config) (*Listener, error) {
 	if c.Report == nil {
 		c.Report = func(error) {}
 	}
-	l := &Listener{config: c, stale: make(chan struct{}, 1), closing: make(chan struct{})}
+	l := &Listener{config: c, events: -1, stale: make(chan struct{}, 1), closing: make(chan struct{})}
 	if err := l.open(); err != nil {
-		l.closeSockets()
-		return nil, fmt.Errorf("follow connection tracking: %w", err)
+		return nil, fmt.Errorf("follow connection tracking: %w", errors.Join(err, l.closeSockets()))
 	}
 	l.stale <- struct{}{}
 	l.running.Go(l.listen)
@@ -126,7 +130,7 @@ func (l *Listener) open() (err error) {
 	if err != nil {
 		return fmt.Errorf("open netlink socket: %w", err)
 	}
-	l.events = os.NewFile(uintptr(fd), "connection tracking")
+	l.events = fd
 	// Without CAP_NET_ADMIN in the first namespace the buffer stays smaller.
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, l.config.ReceiveBuffer); err != nil {
 		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, l.config.ReceiveBuffer); err != nil {
@@ -169,49 +173,59 @@ func (l *Listener) Other(t segment.Tuple) (segment.Tuple, bool) { return l.known
 // Close ends it.
 func (l *Listener) Close() error {
 	close(l.closing)
-	err := l.closeSockets()
+	l.table.close() // ends a reading that is under way
 	l.running.Wait()
-	return err
+	return l.closeSockets()
 }
 
-func (l *Listener) closeSockets() (err error) {
-	if l.events != nil {
-		err = l.events.Close()
-	}
+func (l *Listener) closeSockets() error {
 	if l.table != nil {
 		l.table.close()
 	}
-	return err
+	if l.events >= 0 {
+		return unix.Close(l.events)
+	}
+	return nil
 }
 
 // listen takes the kernel's reports until Close.
 func (l *Listener) listen() {
-	raw, err := l.events.SyscallConn()
-	if err != nil {
-		l.config.Report(fmt.Errorf("connection tracking's events: %w", err))
-		return
-	}
 	buffer := make([]byte, reportSize)
-	var n int
-	var failure error
-	receive := func(fd uintptr) bool {
-		n, _, failure = unix.Recvfrom(int(fd), buffer, 0)
-		return !errors.Is(failure, unix.EAGAIN)
-	}
+	pause := leastPause
 	for {
-		if err := raw.Read(receive); err != nil {
-			return // closed
-		}
-		switch {
-		case failure == nil:
-			l.follow(buffer[:n])
-		case errors.Is(failure, unix.ENOBUFS):
-			l.stats.Overruns.Add(1)
-			l.reread()
-		case !errors.Is(failure, unix.EINTR):
-			l.config.Report(fmt.Errorf("connection tracking's events: %w", failure))
+		some, err := l.drain(buffer)
+		if err != nil {
+			l.config.Report(fmt.Errorf("connection tracking's events: %w", err))
 			return
 		}
+		pause = min(2*pause, longestPause)
+		if some {
+			pause = leastPause
+		}
+		select {
+		case <-l.closing:
+			return
+		case <-time.After(pause):
+		}
+	}
+}
+
+// drain takes the reports that are there.
+func (l *Listener) drain(buffer []byte) (some bool, err error) {
+	for {
+		n, err := unix.Read(l.events, buffer)
+		switch {
+		case err == nil:
+			l.follow(buffer[:n])
+		case errors.Is(err, unix.ENOBUFS):
+			l.stats.Overruns.Add(1)
+			l.reread()
+		case errors.Is(err, unix.EAGAIN):
+			return some, nil
+		case !errors.Is(err, unix.EINTR):
+			return some, err
+		}
+		some = true
 	}
 }
 
