@@ -46,6 +46,7 @@ const (
 type applianceConfig struct {
 	tap      xdp.Config
 	gateway  *gateway.Config // in place of a tap; nil for that
+	blindNAT bool            // a gateway's connection tracking is not asked
 	maxFlows uint32
 	recent   int
 	timeouts flowtable.Timeouts

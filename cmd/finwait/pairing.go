@@ -39,7 +39,7 @@ const (
 // pairing finds the two records of what passes through a gateway.
 type pairing struct {
 	stage     *pair.Stage
-	conntrack *conntrack.Listener // nil where the kernel tracks no connections
+	conntrack *conntrack.Listener // nil where nobody asks, or the kernel tracks no connections
 	handle    *netlink.Handle     // of the gateway's namespace
 	single    bool                // one interface is measured
 	own       atomic.Pointer[map[[16]byte]bool]
@@ -50,26 +50,40 @@ type pairing struct {
 // gateway's.
 func openPairing(c *applianceConfig, next func([]flowtable.Record)) (*pairing, error) {
 	p := &pairing{single: len(c.gateway.Interfaces) == 1}
-	config := pair.Config{Wait: pairWait(c.timeouts), Room: pairRoom}
-	var err error
-	p.conntrack, err = conntrack.Open(conntrack.Config{
+	if err := p.open(c, next); err != nil {
+		return nil, errors.Join(err, p.close())
+	}
+	return p, nil
+}
+
+func (p *pairing) open(c *applianceConfig, next func([]flowtable.Record)) (err error) {
+	if p.handle, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
+		return fmt.Errorf("open netlink: %w", err)
+	}
+	p.lookAround()
+	if !c.blindNAT {
+		p.openConntrack(c)
+	}
+	config := pair.Config{Wait: pairWait(c.timeouts), Room: pairRoom, Lone: p.lone}
+	if p.conntrack != nil {
+		config.Translator = p.conntrack
+	}
+	p.stage, err = pair.New(config, next)
+	return err
+}
+
+// openConntrack follows connection tracking. A kernel without it is no reason not to
+// measure.
+func (p *pairing) openConntrack(c *applianceConfig) {
+	l, err := conntrack.Open(conntrack.Config{
 		Room:   int(c.maxFlows),
 		Report: func(err error) { c.report(fmt.Sprintf("warning: %v", err)) },
 	})
 	if err != nil {
 		p.warnings = append(p.warnings, fmt.Sprintf("%v; the two sides of a connection that NAT rewrites find each other by their initial sequence numbers alone", err))
-	} else {
-		p.warnings = append(p.warnings, p.conntrack.Warnings()...)
-		config.Translator, config.Lone = p.conntrack, p.lone
+		return
 	}
-	if p.handle, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
-		return nil, errors.Join(fmt.Errorf("open netlink: %w", err), p.close())
-	}
-	p.lookAround()
-	if p.stage, err = pair.New(config, next); err != nil {
-		return nil, errors.Join(err, p.close())
-	}
-	return p, nil
+	p.conntrack, p.warnings = l, append(p.warnings, l.Warnings()...)
 }
 
 // pairWait is how long a record waits for the other side's.
@@ -79,10 +93,11 @@ func pairWait(t flowtable.Timeouts) time.Duration {
 }
 
 // lone tells of the machine's own connections, and of all where there is only one
-// interface: conntrack knows those that have another side nevertheless.
+// interface: conntrack knows those that have another side nevertheless. Without it,
+// own addresses may be those that NAT puts in.
 func (p *pairing) lone(r *flowtable.Record) bool {
 	own := *p.own.Load()
-	return p.single || own[r.Client.Address] || own[r.Server.Address]
+	return p.single || p.conntrack != nil && (own[r.Client.Address] || own[r.Server.Address])
 }
 
 // lookAround learns the machine's own addresses. Where they cannot be learnt, all

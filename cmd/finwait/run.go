@@ -33,6 +33,7 @@ const (
 type runOptions struct {
 	interfaces []string
 	cloneLimit uint64
+	conntrack  bool
 	mode       string
 	listen     string
 	access     *accessFlags
@@ -79,6 +80,7 @@ those of the connections that were open at the end too.`,
 	flags.StringSliceVar(&o.interfaces, "interface", nil, "interfaces to measure on, by commas")
 	flags.StringVar(&o.mode, "mode", modeTap, "how to measure: tap or gateway")
 	flags.Uint64Var(&o.cloneLimit, "clone-limit", gateway.DefaultCloneLimit, "gateway: control segments that are looked at in a second at most; more are held back, and counted")
+	flags.BoolVar(&o.conntrack, "conntrack", true, "gateway: have the kernel's connection tracking tell what NAT does; without it initial sequence numbers do")
 	flags.StringVar(&o.listen, "listen", defaultListen, "address and port of the HTTP API")
 	flags.Uint32Var(&o.maxFlows, "max-flows", 1<<18, "connections that can be followed at once")
 	flags.IntVar(&o.recent, "recent", 1_000_000, "finished connections kept for the API, 252 octets each")
@@ -191,6 +193,7 @@ func run(ctx context.Context, o runOptions, stdout, stderr io.Writer) (err error
 		report:   report,
 	}
 	if o.mode == modeGateway {
+		c.blindNAT = !o.conntrack
 		c.gateway = &gateway.Config{Interfaces: o.interfaces, MaxFlows: o.maxFlows, CloneLimit: o.cloneLimit}
 	}
 	if records != nil {

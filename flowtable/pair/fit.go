@@ -44,6 +44,15 @@ func sameSequence(a, b *flowtable.Record) bool {
 		a.Interface != b.Interface && together(a, b) && isIPv4(a) == isIPv4(b)
 }
 
+// sharesEnd tells whether two records have the same client or the same server.
+func sharesEnd(a, b *flowtable.Record) bool {
+	return a.Client.Address == b.Client.Address && a.Client.Port == b.Client.Port ||
+		a.Server.Address == b.Server.Address && a.Server.Port == b.Server.Port
+}
+
+// anyEnds is for where the ends do not matter.
+func anyEnds(_, _ *flowtable.Record) bool { return true }
+
 // together tells whether two connections were there at the same time.
 func together(a, b *flowtable.Record) bool {
 	return a.StartAt-b.EndAt <= apartMost && b.StartAt-a.EndAt <= apartMost

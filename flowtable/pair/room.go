@@ -130,15 +130,15 @@ func (w *room) ofTuple(r *flowtable.Record, tuple *segment.Tuple, translated boo
 	return found
 }
 
-// ofSequence finds the one record that has the initial sequence numbers of r, 0
-// where there is none or more than one.
-func (w *room) ofSequence(r *flowtable.Record) (found uint32) {
+// ofSequence finds the one record that has the initial sequence numbers of r and whose
+// ends will do, 0 where there is none or more than one.
+func (w *room) ofSequence(r *flowtable.Record, ends func(a, b *flowtable.Record) bool) (found uint32) {
 	if !bothOpened(r) {
 		return 0
 	}
 	for slot := *w.sequenceBucket(r); slot != 0; slot = w.slots[slot].ofSequence {
 		of := &w.slots[slot].record
-		if !sameSequence(r, of) {
+		if !sameSequence(r, of) || !ends(r, of) {
 			continue
 		}
 		if found != 0 {

@@ -16,9 +16,11 @@
 // translation, where the Translator knows the tuple of the other side. In both
 // cases the client's initial sequence number must be the same, as far as both
 // saw it: a tuple may be used again before a record of its last use has gone.
-// Otherwise by sequence numbers, once a record has waited in vain: NAT leaves the
-// two initial sequence numbers as they are, and together they are 64 bits that
-// nobody else has, if the one record that has them too is of the same time.
+// Otherwise by sequence numbers: NAT leaves the two initial sequence numbers as they
+// are, and together they are 64 bits that nobody else has, if the one record that has
+// them too is of the same time. With a Translator that is the last resort, of a record
+// that has waited in vain; without one it is what there is, and done at once where the
+// two have one end in common, as they do where NAT rewrites the other one.
 //
 // # Ownership
 //
@@ -135,6 +137,9 @@ func (s *Stage) take(r *flowtable.Record, now int64) {
 	if translated {
 		peer, by = s.waiting.ofTuple(r, &other, true), &s.stats.ByTranslation
 	}
+	if peer.slot == 0 && s.config.Translator == nil {
+		peer.slot, by = s.waiting.ofSequence(r, sharesEnd), &s.stats.BySequence
+	}
 	switch {
 	case peer.slot != 0:
 		s.pair(peer, r, by)
@@ -181,7 +186,7 @@ func (s *Stage) release(slot uint32, alone *atomic.Uint64) {
 // r. Where the Translator knows another tuple for one of the two, it must be the
 // other's.
 func (s *Stage) ofSequence(r *flowtable.Record, tuple, other *segment.Tuple, translated bool) uint32 {
-	slot := s.waiting.ofSequence(r)
+	slot := s.waiting.ofSequence(r, anyEnds)
 	if slot == 0 {
 		return 0
 	}
