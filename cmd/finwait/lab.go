@@ -184,6 +184,7 @@ type labCapture struct {
 	in      lab.Namespace
 	tap     xdp.Config
 	gateway *gateway.Config
+	blind   bool // does not ask the gateway's connection tracking
 }
 
 func (o *labOptions) capture() labCapture {
@@ -203,6 +204,7 @@ func startInLab(ctx context.Context, network *lab.Network, at labCapture, listen
 	c := applianceConfig{
 		tap:      at.tap,
 		gateway:  at.gateway,
+		blindNAT: at.blind,
 		maxFlows: labFlows,
 		recent:   labRecent,
 		timeouts: flowtable.LiveTimeouts(),

@@ -94,10 +94,12 @@ func pairWait(t flowtable.Timeouts) time.Duration {
 
 // lone tells of the machine's own connections, and of all where there is only one
 // interface: conntrack knows those that have another side nevertheless. Without it,
-// own addresses may be those that NAT puts in.
+// own addresses may be those that NAT puts in, and so may they be where it has had no
+// time to tell.
 func (p *pairing) lone(r *flowtable.Record) bool {
 	own := *p.own.Load()
-	return p.single || p.conntrack != nil && (own[r.Client.Address] || own[r.Server.Address])
+	told := p.conntrack != nil && monotonic()-r.StartAt > int64(conntrack.Delay)
+	return p.single || told && (own[r.Client.Address] || own[r.Server.Address])
 }
 
 // lookAround learns the machine's own addresses. Where they cannot be learnt, all

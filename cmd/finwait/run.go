@@ -123,6 +123,8 @@ func (o *runOptions) validate() error {
 		return usageError{fmt.Errorf("--mode %q: choose %s or %s", o.mode, modeTap, modeGateway)}
 	case o.mode == modeGateway && (o.sequence || o.force || o.generic || o.busyPoll):
 		return usageError{errors.New("--mode gateway: --accounting sequence, --force, --generic and --busy-poll are for a tap; leave them out")}
+	case o.mode == modeTap && !o.conntrack:
+		return usageError{errors.New("--conntrack: a tap asks nobody about NAT; leave it out, or choose --mode gateway")}
 	case o.cloneLimit == 0:
 		return usageError{errors.New("--clone-limit 0: nothing would be seen of any connection; choose a rate, or leave it out")}
 	case o.maxFlows == 0:

@@ -38,6 +38,9 @@ import (
 	"github.com/finwait/finwait/flowtable/segment"
 )
 
+// Delay is well above the time that it takes until a translation is known.
+const Delay = 500 * time.Millisecond
+
 const (
 	// receiveBuffer holds the reports of some 10,000 connections.
 	receiveBuffer = 8 << 20
