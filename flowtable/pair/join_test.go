@@ -8,7 +8,7 @@ import (
 
 // both is a connection as the two sides saw it, the box taking 500 ns.
 func both(change func(a, b *flowtable.Record)) (a, b flowtable.Record) {
-	a, b = closed(1, lan, inner, 1e9), behind(closed(2, wan, inner, 1e9), 500)
+	a, b = closed(1, lan, inner, 1e9), behind(closed(2, wan, inner, 1e9))
 	change(&a, &b)
 	join(&a, &b, false)
 	return a, b
@@ -81,7 +81,7 @@ func TestTransitCrossed(t *testing.T) {
 
 // A connection that was joined midway may have its client on either end.
 func TestTransitReversed(t *testing.T) {
-	a, b := closed(1, lan, inner, 0), behind(closed(2, wan, outer, 0), 500)
+	a, b := closed(1, lan, inner, 0), behind(closed(2, wan, outer, 0))
 	for _, r := range []*flowtable.Record{&a, &b} {
 		r.Seen &^= 1<<flowtable.SYNAt | 1<<flowtable.SYNACKAt | 1<<flowtable.EstablishedAt
 		r.Opened = 0

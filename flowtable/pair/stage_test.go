@@ -55,9 +55,9 @@ func closed(serial uint64, on uint32, t segment.Tuple, at int64) flowtable.Recor
 	return r
 }
 
-// behind has the box pass on what the client sent after so many ns, and what the
-// server sent as many before.
-func behind(r flowtable.Record, ns int64) flowtable.Record {
+// behind is a record of the server's side of a box that takes 500 ns.
+func behind(r flowtable.Record) flowtable.Record {
+	const ns = 500
 	for _, m := range []flowtable.Moment{flowtable.SYNAt, flowtable.EstablishedAt, flowtable.FIN1At, flowtable.ACK2At} {
 		r.At[m] += ns
 	}
@@ -127,7 +127,7 @@ func TestPairByTuple(t *testing.T) {
 	s := newStage(t, nil)
 	s.write(0, closed(1, lan, inner, 0))
 	s.want(nil)
-	s.write(1, behind(closed(2, wan, inner, 0), 500))
+	s.write(1, behind(closed(2, wan, inner, 0)))
 	s.want(map[uint64]int64{1: 2, 2: 1})
 	if s.Stats().ByTuple.Load() != 1 || s.Stats().Waiting.Load() != 0 {
 		t.Errorf("counted %d pairs, %d waiting", s.Stats().ByTuple.Load(), s.Stats().Waiting.Load())
@@ -153,7 +153,7 @@ func TestPairByTranslation(t *testing.T) {
 			if serial == 1 {
 				s.write(0, closed(1, lan, inner, 0))
 			} else {
-				s.write(0, behind(closed(2, wan, outer, 0), 500))
+				s.write(0, behind(closed(2, wan, outer, 0)))
 			}
 		}
 		s.want(map[uint64]int64{1: 2, 2: 1})
@@ -177,12 +177,12 @@ func TestPairByTranslation(t *testing.T) {
 // not where two records have them.
 func TestPairBySequence(t *testing.T) {
 	s := newStage(t, nil)
-	s.write(0, closed(1, lan, inner, 0), behind(closed(2, wan, outer, 0), 500))
+	s.write(0, closed(1, lan, inner, 0), behind(closed(2, wan, outer, 0)))
 	s.want(map[uint64]int64{1: 2, 2: 1})
 
 	// Where conntrack might still know better, it is left to the last.
 	s = newStage(t, func(c *Config) { c.Translator = nat{} })
-	s.write(0, closed(1, lan, inner, 0), behind(closed(2, wan, outer, 0), 500))
+	s.write(0, closed(1, lan, inner, 0), behind(closed(2, wan, outer, 0)))
 	s.want(nil)
 	s.Advance(int64(wait))
 	s.want(map[uint64]int64{1: 2, 2: 1})
@@ -204,7 +204,7 @@ func TestPairOnOneInterface(t *testing.T) {
 		c.Translator = nat{}.add(inner, outer)
 		c.Lone = func(*flowtable.Record) bool { return true }
 	})
-	s.write(0, closed(1, lan, inner, 0), behind(closed(2, lan, outer, 0), 500))
+	s.write(0, closed(1, lan, inner, 0), behind(closed(2, lan, outer, 0)))
 	s.want(map[uint64]int64{1: 2, 2: 1})
 }
 

@@ -116,7 +116,7 @@ func Open(c Config) (*Listener, error) {
 	return l, nil
 }
 
-// ErrNotThere: the kernel has no connection tracking, or does not tell of it.
+// ErrNotThere says that the kernel has no connection tracking, or does not tell of it.
 var ErrNotThere = errors.New("the kernel does not track connections (nf_conntrack, nf_conntrack_netlink)")
 
 func (l *Listener) open() (err error) {
@@ -275,7 +275,7 @@ func (l *Listener) read() {
 
 func (l *Listener) readTable() {
 	reading := l.known.beginReading()
-	whole, err := l.table.each(func(entry []byte) { l.known.found(entry, reading) })
+	whole, err := l.table.each(l.known.found)
 	select {
 	case <-l.closing:
 		return

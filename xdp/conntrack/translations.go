@@ -105,8 +105,8 @@ func (t *translations) beginReading() uint32 {
 	return t.reading
 }
 
-// found takes an entry of that reading.
-func (t *translations) found(message []byte, reading uint32) {
+// found takes an entry of the reading that is under way.
+func (t *translations) found(message []byte) {
 	var e entry
 	if !e.parse(message) || !e.translated() {
 		return

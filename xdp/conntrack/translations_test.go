@@ -115,10 +115,10 @@ func TestReading(t *testing.T) {
 	m := newMemory(t, 4)
 	m.follow(nl.IPCTNL_MSG_CT_NEW, message(masqueraded, unix.IPPROTO_TCP))
 	reading := m.beginReading()
-	m.found(message(plain, unix.IPPROTO_TCP), reading)
+	m.found(message(plain, unix.IPPROTO_TCP))
 	during := entry{tupleOf("10.0.0.8:1", "192.0.2.80:443"), tupleOf("198.51.100.1:1", "192.0.2.80:443")}
 	m.follow(nl.IPCTNL_MSG_CT_NEW, message(during, unix.IPPROTO_TCP))
-	m.found(message(forwarded, unix.IPPROTO_TCP), reading)
+	m.found(message(forwarded, unix.IPPROTO_TCP))
 	m.endReading(reading)
 	if m.live.size != 2 || m.over.size != 1 || m.slots[m.over.oldest].entry != masqueraded {
 		t.Errorf("%d are there and %d over, want 2 and 1", m.live.size, m.over.size)
@@ -139,11 +139,9 @@ func (m *modelled) add(e entry, room int) {
 	m.live = append(m.live, e)
 }
 
-func (m *modelled) drop(e entry) (was bool) {
-	n := len(m.live)
+func (m *modelled) drop(e entry) {
 	m.live = slices.DeleteFunc(m.live, func(o entry) bool { return o == e })
 	m.over = slices.DeleteFunc(m.over, func(o entry) bool { return o == e })
-	return n != len(m.live)
 }
 
 // TestTranslationsModel plays reports at random to both.
