@@ -134,6 +134,15 @@ func (p *pairing) close() (err error) {
 	return err
 }
 
+// fact says how the two sides of a connection find each other.
+func (p *pairing) fact(c *applianceConfig) string {
+	by := "by initial sequence numbers behind NAT"
+	if p.conntrack != nil {
+		by = fmt.Sprintf("by connection tracking behind NAT, room for %d translations", c.maxFlows)
+	}
+	return fmt.Sprintf("pairs: a record waits at most %v for the other side's, room for %d; %s", pairWait(c.timeouts).Round(100*time.Millisecond), pairRoom, by)
+}
+
 func (p *pairing) ledger() []api.LedgerEntry {
 	var entries []api.LedgerEntry
 	add := func(stage, reason string, n uint64, loss bool) {

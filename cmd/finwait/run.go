@@ -231,6 +231,9 @@ func (a *appliance) announce(w io.Writer) {
 	for _, warning := range warnings {
 		fmt.Fprintln(w, "warning:", warning)
 	}
+	if a.pairs != nil {
+		fmt.Fprintln(w, a.pairs.fact(&a.config))
+	}
 	for _, fact := range a.facts() {
 		fmt.Fprintln(w, fact)
 	}
