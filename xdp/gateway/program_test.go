@@ -10,6 +10,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/gopacket/gopacket/pcapgo"
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/finwait/finwait/flowtable/segment"
@@ -32,7 +33,20 @@ func newRunner(tb testing.TB) *runner {
 	tb.Helper()
 	s := newSite(tb)
 	g := s.open(Config{Interfaces: []string{lan}, CloneLimit: 1 << 40, Queues: 1, describeAll: true})
-	return &runner{site: s, gateway: g, hook: g.ports[0].hooks[0]}
+	// Nothing but the test's frames is to come by, not even the client's own IPv6.
+	s.In(s.Client, func() error {
+		link, err := netlink.LinkByName(gatewaytest.End)
+		if err != nil {
+			return err
+		}
+		return netlink.LinkSetDown(link)
+	})
+	r := &runner{site: s, gateway: g, hook: g.ports[0].hooks[0]}
+	var err error
+	if r.last, err = xdp.ReadCounts(r.hook.ledger); err != nil {
+		tb.Fatal(err)
+	}
+	return r
 }
 
 // run returns how a frame ended, and its segment where it was passed.
