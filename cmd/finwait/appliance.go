@@ -437,6 +437,7 @@ func (a *appliance) facts() []string {
 		fmt.Sprintf("flow tables: %d for %d connections, %d MiB reserved, on CPUs %v of %d", len(a.tables), a.capacity(), memory>>20, a.cpus(), runtime.NumCPU()),
 		fmt.Sprintf("recent records: %d, %d MiB reserved", a.recent.Cap(), a.recent.Memory()>>20),
 		fmt.Sprintf("API: %s://%s/v1/status (process %d)", scheme, a.config.listener.Addr(), os.Getpid()),
+		fmt.Sprintf("page: %s://%s/", scheme, a.config.listener.Addr()),
 	}
 }
 
