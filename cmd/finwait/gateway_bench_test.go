@@ -1,13 +1,15 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"os/exec"
 	"slices"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -28,19 +30,18 @@ type gatewaySite struct {
 	tb testing.TB
 }
 
-// paired runs a measurement without and with an appliance in the box, in turns, and
-// reports the median of the ratios within a pair.
+// paired runs a measurement without and with 'finwait run' in the box, in turns, and
+// reports the median of the ratios within a pair. It is a process of its own, as it
+// would be: the client and the server are this one.
 func paired(b *testing.B, s *gatewaySite, unit string, measure func() float64) {
 	b.Helper()
+	binary := buildBinary(b)
 	var ratios, without, with []float64
 	for range gatewayPairs {
 		before := measure()
-		a := gatewayAppliance(b, s.Site, new(bytes.Buffer))
-		a.start(b.Context())
+		stop := s.run(binary)
 		after := measure()
-		if err := errors.Join(a.stop(), a.close()); err != nil {
-			b.Fatal(err)
-		}
+		stop()
 		without, with, ratios = append(without, before), append(with, after), append(ratios, after/before)
 	}
 	for _, list := range [][]float64{ratios, without, with} {
@@ -51,6 +52,23 @@ func paired(b *testing.B, s *gatewaySite, unit string, measure func() float64) {
 	b.ReportMetric(without[gatewayPairs/2], unit+"-without")
 	b.ReportMetric(with[gatewayPairs/2], unit+"-with")
 	b.ReportMetric(0, "ns/op")
+}
+
+// run starts finwait in the box, and returns once it measures.
+func (s *gatewaySite) run(binary string) (stop func()) {
+	s.tb.Helper()
+	var stderr output
+	p := exec.Command(binary, "run", "--mode", "gateway", "--interface", gatewaytest.LAN+","+gatewaytest.WAN,
+		"--listen", "127.0.0.1:0", "--max-flows", "65536", "--recent", "4096")
+	p.Stderr = &stderr
+	s.In(s.Box, p.Start)
+	eventually(s.tb, "start", func() bool { return apiAddress.MatchString(stderr.String()) })
+	return func() {
+		err := errors.Join(p.Process.Signal(syscall.SIGTERM), p.Wait())
+		if err != nil || !strings.Contains(stderr.String(), "\nstopped: ") {
+			s.tb.Fatalf("%v: %s", err, stderr.String())
+		}
+	}
 }
 
 // BenchmarkGatewayThroughput sends on one connection through the box.

@@ -16,7 +16,7 @@ import (
 )
 
 // buildBinary builds the program where also those without privilege may run it.
-func buildBinary(t *testing.T) string {
+func buildBinary(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "finwait")
 	if err != nil {

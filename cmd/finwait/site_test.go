@@ -32,7 +32,7 @@ import (
 const patience = 20 * time.Second
 
 // eventually asks until the answer is yes.
-func eventually(t *testing.T, what string, done func() bool) {
+func eventually(t testing.TB, what string, done func() bool) {
 	t.Helper()
 	for end := time.Now().Add(patience); !done(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
