@@ -45,8 +45,9 @@ const (
 	teamWait = 5 * time.Millisecond
 	// settling is how long a segment may take from its time stamp in the
 	// kernel program to the socket's ring: the kernel fills the ring when it
-	// has been through a batch of frames.
-	settling = int64(time.Millisecond)
+	// has been through a batch of frames, and a hypervisor may take the CPU
+	// away meanwhile.
+	settling = int64(4 * time.Millisecond)
 	// lossInterval is how often a source is asked what it lost.
 	lossInterval = int64(100 * time.Millisecond)
 	// drainLimit bounds what is still taken from a source at the end, so
