@@ -3,7 +3,6 @@ package conntrack
 import (
 	"net"
 	"net/netip"
-	"os"
 	"sync"
 	"testing"
 
@@ -18,9 +17,7 @@ const connectors = 4
 // BenchmarkConnections is a connection through a gateway that masquerades, opened
 // and reset, with a Listener there and without: what the kernel's reports cost.
 func BenchmarkConnections(b *testing.B) {
-	if os.Geteuid() != 0 {
-		b.Skip("needs root: namespaces and conntrack")
-	}
+	requireRoot(b)
 	for _, listening := range []bool{false, true} {
 		name := "alone"
 		if listening {

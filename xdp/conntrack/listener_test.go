@@ -25,7 +25,7 @@ func eventually(t *testing.T, what string, done func() bool) {
 	}
 }
 
-func requireRoot(t *testing.T) {
+func requireRoot(t testing.TB) {
 	t.Helper()
 	if os.Geteuid() == 0 {
 		return
