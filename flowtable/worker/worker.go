@@ -5,7 +5,8 @@
 // # Terms
 //
 // A team is all workers of one appliance. A connection is owned by the worker
-// to which the keyed hash of its tuple falls. In a team of several, every
+// to which the keyed hash of its tuple falls, or by whose source it comes where each
+// has all of its connections' segments. Otherwise, in a team of several, every
 // segment goes to its owner through a ring that has one writer and one reader,
 // and the owner follows them in the order of their times: a worker's horizon
 // is the time up to which it has dealt out all that arrived at its queue, and
@@ -36,10 +37,10 @@ import (
 
 const (
 	batchSize = 64
-	// idleWait is how long a lone worker sleeps when nothing comes. Timers
+	// idleWait is how long a worker sleeps when nothing comes. Timers
 	// are looked at once per turn.
 	idleWait = 10 * time.Millisecond
-	// teamWait is the same in a team, where the others wait for its horizon:
+	// teamWait is the same where the others wait for its horizon:
 	// below the time in which a hand-over ring fills, and not so short that
 	// waking up for nothing costs more than the work.
 	teamWait = 5 * time.Millisecond
@@ -105,6 +106,15 @@ func NewTeam(members []Member, hasher segment.Hasher, clock func() int64) (*Team
 // Poll says how workers wait for segments. It is called before any of them runs.
 func (t *Team) Poll(p Polling) { t.polling = p }
 
+// Whole says that each source has all segments of its connections, in their order: then
+// none is handed over, and every worker owns what its source brings. It is called before
+// any of them runs.
+func (t *Team) Whole() {
+	for _, w := range t.workers {
+		w.inbox = nil
+	}
+}
+
 // Uncounted notes that the kernel's flow table has had no room for some
 // connections up to now. It may be called from any goroutine.
 func (t *Team) Uncounted() { t.fullAt.Store(t.clock()) }
@@ -123,7 +133,7 @@ type Worker struct {
 	team    *Team
 	id      int
 	member  Member
-	inbox   []*handover // by sender; none in a team of one
+	inbox   []*handover // by sender; none where nothing is handed over
 	horizon atomic.Int64
 	lost    func() (uint64, error)
 	stats   Stats
@@ -224,6 +234,9 @@ func (w *Worker) turn(wait time.Duration) error {
 	w.watchLoss(now)
 	if len(w.inbox) == 0 {
 		w.follow(n)
+		if n == len(w.batch) { // the next one has segments of before now
+			now = min(now, w.batch[n-1].At)
+		}
 		w.member.Table.Advance(now)
 		return err
 	}

@@ -120,6 +120,12 @@ func newTable(t testing.TB, h segment.Hasher, ring *flowtable.Ring, flows uint32
 // order of their own.
 func run(t *testing.T, scripts ...*script) ([]flowtable.Record, *Team) {
 	t.Helper()
+	return runAs(t, func(*Team) {}, scripts...)
+}
+
+// runAs is run with a team that is set up before.
+func runAs(t *testing.T, setUp func(*Team), scripts ...*script) ([]flowtable.Record, *Team) {
+	t.Helper()
 	h := segment.NewHasher()
 	var (
 		members []Member
@@ -137,6 +143,7 @@ func run(t *testing.T, scripts ...*script) ([]flowtable.Record, *Team) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	setUp(team)
 	var wait sync.WaitGroup
 	for _, w := range team.Workers() {
 		wait.Go(func() {
@@ -162,23 +169,9 @@ func run(t *testing.T, scripts ...*script) ([]flowtable.Record, *Team) {
 // those of a single worker, in every field.
 func TestTeamEqualsSingleWorker(t *testing.T) {
 	const connections = 2000
-	var whole []segment.Segment
-	for n := range connections {
-		whole = append(whole, conversation(nil, n, int64(n)*10)...)
-		// The tuple is taken again at once, its SYN on another queue than
-		// its SYN-ACK.
-		again := conversation(nil, n, int64(n)*10+9500)
-		for i := range again {
-			again[i].Seq += 1 << 20
-			again[i].Ack += 1 << 20
-		}
-		whole = append(whole, again...)
-	}
-	slices.SortStableFunc(whole, func(a, b segment.Segment) int { return cmp.Compare(a.At, b.At) })
+	whole := crowd(connections)
 	queues := make([][]segment.Segment, 3)
-	for i := range whole {
-		whole[i].At += int64(i) // no two at once: their order would be anybody's guess
-		s := whole[i]
+	for _, s := range whole {
 		queue := (int(s.Src[15]) + int(s.Dst[15]) + int(s.SrcPort)) % len(queues)
 		queues[queue] = append(queues[queue], s)
 	}
@@ -193,8 +186,53 @@ func TestTeamEqualsSingleWorker(t *testing.T) {
 	if handed == 0 || handed != taken || lost != 0 {
 		t.Errorf("%d segments handed over, %d taken, %d lost", handed, taken, lost)
 	}
-	if len(want) != 2*connections || len(got) != len(want) {
-		t.Fatalf("%d and %d records of %d connections", len(want), len(got), 2*connections)
+	compareRecords(t, got, want, 2*connections)
+}
+
+// Where all segments of a connection arrive on one queue, nothing is handed over,
+// whichever it is, and the records are those of a single worker as well.
+func TestWholeTeamEqualsSingleWorker(t *testing.T) {
+	const connections = 2000
+	whole := crowd(connections)
+	queues := make([][]segment.Segment, 3)
+	for _, s := range whole {
+		queue := (int(s.Src[15]) ^ int(s.Dst[15])) % len(queues)
+		queues[queue] = append(queues[queue], s)
+	}
+	want, _ := run(t, newScript(slices.Clone(whole)))
+	got, team := runAs(t, (*Team).Whole, newScript(queues[0]), newScript(queues[1]), newScript(queues[2]))
+	for i, w := range team.Workers() {
+		if s := w.Stats(); s.HandedOver.Load() != 0 || s.TakenOver.Load() != 0 || w.Table().Stats().Records.Load() == 0 {
+			t.Errorf("worker %d: %d segments handed over, %d taken, %d records", i, s.HandedOver.Load(), s.TakenOver.Load(), w.Table().Stats().Records.Load())
+		}
+	}
+	compareRecords(t, got, want, 2*connections)
+}
+
+// crowd is so many conversations at once, each followed by another of its tuple.
+func crowd(connections int) (whole []segment.Segment) {
+	for n := range connections {
+		whole = append(whole, conversation(nil, n, int64(n)*10)...)
+		// The tuple is taken again at once, its SYN on another queue than
+		// its SYN-ACK.
+		again := conversation(nil, n, int64(n)*10+9500)
+		for i := range again {
+			again[i].Seq += 1 << 20
+			again[i].Ack += 1 << 20
+		}
+		whole = append(whole, again...)
+	}
+	slices.SortStableFunc(whole, func(a, b segment.Segment) int { return cmp.Compare(a.At, b.At) })
+	for i := range whole {
+		whole[i].At += int64(i) // no two at once: their order would be anybody's guess
+	}
+	return whole
+}
+
+func compareRecords(t *testing.T, got, want []flowtable.Record, connections int) {
+	t.Helper()
+	if len(want) != connections || len(got) != len(want) {
+		t.Fatalf("%d and %d records of %d connections", len(want), len(got), connections)
 	}
 	for i := range want {
 		if got[i] != want[i] {
