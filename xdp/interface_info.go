@@ -21,7 +21,7 @@ func (t *Tap) Interfaces() []InterfaceInfo {
 // did not reach its connection.
 func (c Count) Loss() bool {
 	switch c.Stage {
-	case StageNIC:
+	case StageNIC, StageRing:
 		return true
 	case StageSocket:
 		return c.Reason != "fill_ring_empty" // why a segment is in rx_dropped
@@ -29,9 +29,7 @@ func (c Count) Loss() bool {
 		return c.Reason == "flow_table_full" || c.Reason == "describe_error" || c.Reason == "no_socket" ||
 			c.Reason == "fin_acks_forgotten"
 	case StageIngress, StageEgress:
-		return c.Reason == "flow_table_full" || c.Reason == "clone_error" || c.Reason == "held_back"
-	case StageClone:
-		return c.Reason != "described" && c.Reason != "arrived" && c.Reason != "foreign"
+		return c.Reason == "flow_table_full" || c.Reason == "ring_full" || c.Reason == "held_back"
 	case StageFlowTable:
 		return c.Reason == "orphaned"
 	default:

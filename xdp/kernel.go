@@ -37,13 +37,16 @@ type Capability struct {
 	instead []int
 }
 
-// SysAdmin is needed for whatever makes a network namespace.
-var SysAdmin = Capability{name: "CAP_SYS_ADMIN", bit: unix.CAP_SYS_ADMIN}
+// What some need besides: NetRaw for AF_XDP sockets, SysAdmin for whatever makes a
+// network namespace.
+var (
+	NetRaw   = Capability{name: "CAP_NET_RAW", bit: unix.CAP_NET_RAW}
+	SysAdmin = Capability{name: "CAP_SYS_ADMIN", bit: unix.CAP_SYS_ADMIN}
+)
 
 // needed are the capabilities without which nothing can be measured.
 var needed = []Capability{
 	{name: "CAP_NET_ADMIN", bit: unix.CAP_NET_ADMIN},
-	{name: "CAP_NET_RAW", bit: unix.CAP_NET_RAW},
 	{name: "CAP_BPF", bit: unix.CAP_BPF, instead: []int{unix.CAP_SYS_ADMIN}},
 	{name: "CAP_PERFMON", bit: unix.CAP_PERFMON, instead: []int{unix.CAP_SYS_ADMIN}},
 }
@@ -59,7 +62,7 @@ func CheckPrivilege(more ...Capability) error {
 	has := func(bit int) bool { return data[bit/32].Effective&(1<<(bit%32)) != 0 }
 	var missing []string
 next:
-	for _, capability := range slices.Concat(needed, more) {
+	for _, capability := range slices.Concat(more, needed) {
 		for _, bit := range append([]int{capability.bit}, capability.instead...) {
 			if has(bit) {
 				continue next

@@ -28,8 +28,8 @@ const (
 	// interface of a gateway.
 	StageIngress = "ingress"
 	StageEgress  = "egress"
-	// StageClone: what became of the clones of a gateway.
-	StageClone = "clone"
+	// StageRing: what a gateway's ring held that was no segment.
+	StageRing = "ring"
 	// StageSocket: the kernel's counters of a queue's socket (XDP_STATISTICS),
 	// of segments that the program had passed.
 	StageSocket = "socket"
@@ -40,14 +40,14 @@ const (
 // EndNames are the reasons of enum end in ledger.h, in its order.
 var EndNames = [...]string{"counted", "not_ip", "not_tcp", "fragment", "undecodable",
 	"passed", "flow_table_full", "describe_error", "no_socket",
-	"clone_error", "held_back"}
+	"ring_full", "held_back"}
 
 const (
 	// tapEnds is how many of EndNames there are on a tap.
 	tapEnds = 9
-	// The places of flow_table_full, clone_error and held_back.
+	// The places of flow_table_full, ring_full and held_back.
 	endFlowTableFull = 6
-	endCloneError    = 9
+	endRingFull      = 9
 	endHeldBack      = 10
 )
 
@@ -96,8 +96,8 @@ func ReadCounts(ledger *ebpf.Map) (ProgramCounts, error) {
 // Uncounted is how many segments found no room in the flow table.
 func (c *ProgramCounts) Uncounted() uint64 { return c.Ends[endFlowTableFull] }
 
-// NotCloned is how many segments of a gateway were to be passed, and were not.
-func (c *ProgramCounts) NotCloned() uint64 { return c.Ends[endCloneError] + c.Ends[endHeldBack] }
+// NotPassed is how many segments of a gateway were to be passed, and were not.
+func (c *ProgramCounts) NotPassed() uint64 { return c.Ends[endRingFull] + c.Ends[endHeldBack] }
 
 // nicDrops are the interface's own counters (struct rtnl_link_stats64).
 type nicDrops struct{ dropped, missed uint64 }
@@ -158,7 +158,7 @@ func (p *port) ownDrops(dropped uint64) uint64 {
 		return dropped
 	}
 	for _, q := range p.queues {
-		dropped -= min(dropped, q.Dropped())
+		dropped -= min(dropped, q.dropped())
 	}
 	return dropped
 }

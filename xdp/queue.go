@@ -20,8 +20,7 @@ type Queue struct {
 	index     int
 	id        int
 	socket    *socket
-	before    func() (uint64, error) // lost before they came to the socket
-	held      []uint64               // UMEM addresses of the segments last handed out
+	held      []uint64 // UMEM addresses of the segments last handed out
 	malformed atomic.Uint64
 	gone      error // sticky: the kernel tells it once
 	poll      [1]unix.PollFd
@@ -29,22 +28,19 @@ type Queue struct {
 	busy      bool // it empties the NIC's queue itself
 }
 
-// QueueConfig is how a Queue is opened.
-type QueueConfig struct {
+// queueConfig is how a Queue is opened.
+type queueConfig struct {
 	Name      string // of the interface, in this thread's network namespace
 	Interface int    // its index
 	Index     int    // number of the receive queue on it
 	ID        int    // number of the queue among all, from 0
 	RingSize  int    // segments that may wait, as in Config
 	BusyPoll  bool
-	// Lost is how many segments were lost before they came to the socket; nil
-	// for none that could be.
-	Lost func() (uint64, error)
 }
 
-// OpenQueue binds a socket to a receive queue of an interface of the calling
+// openQueue binds a socket to a receive queue of an interface of the calling
 // thread's network namespace, with its fill ring filled.
-func OpenQueue(c QueueConfig) (*Queue, error) {
+func openQueue(c queueConfig) (*Queue, error) {
 	s, err := openSocket(c.Interface, c.Index, c.RingSize)
 	if err != nil {
 		return nil, fmt.Errorf("open queue %d of interface %q: %w", c.Index, c.Name, err)
@@ -55,7 +51,7 @@ func OpenQueue(c QueueConfig) (*Queue, error) {
 		}
 	}
 	return &Queue{
-		name: c.Name, index: c.Index, id: c.ID, socket: s, busy: c.BusyPoll, before: c.Lost,
+		name: c.Name, index: c.Index, id: c.ID, socket: s, busy: c.BusyPoll,
 		held: make([]uint64, 0, c.RingSize),
 		poll: [1]unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLIN}},
 	}, nil
@@ -91,24 +87,18 @@ func (q *Queue) Receive(batch []*segment.Segment, wait time.Duration) (int, erro
 }
 
 // Lost is how many segments the program passed on that found no buffer, no
-// slot in the RX ring, or were no segment, and those that were lost before, since
-// the queue was opened.
+// slot in the RX ring, or were no segment, since the queue was opened.
 func (q *Queue) Lost() (uint64, error) {
 	stats, err := q.socket.statistics()
 	if err != nil {
 		return 0, fmt.Errorf("queue %d of interface %q: %w", q.index, q.name, err)
 	}
-	lost := stats.Rx_dropped + stats.Rx_ring_full + q.malformed.Load()
-	if q.before == nil {
-		return lost, nil
-	}
-	before, err := q.before()
-	return lost + before, err
+	return stats.Rx_dropped + stats.Rx_ring_full + q.malformed.Load(), nil
 }
 
-// Dropped is how many segments the socket could not take so far: those that
+// dropped is how many segments the socket could not take so far: those that
 // some drivers count as drops of their own.
-func (q *Queue) Dropped() uint64 {
+func (q *Queue) dropped() uint64 {
 	stats, err := q.socket.statistics()
 	if err != nil {
 		return 0
@@ -116,9 +106,9 @@ func (q *Queue) Dropped() uint64 {
 	return stats.Rx_dropped + stats.Rx_ring_full
 }
 
-// Enter puts the queue's socket into a program's map of sockets: from then on
+// enter puts the queue's socket into a program's map of sockets: from then on
 // it receives.
-func (q *Queue) Enter(sockets *ebpf.Map) error {
+func (q *Queue) enter(sockets *ebpf.Map) error {
 	if err := sockets.Put(uint32(q.index), uint32(q.socket.fd)); err != nil {
 		return fmt.Errorf("enter the socket of queue %d of interface %q: %w", q.index, q.name, err)
 	}

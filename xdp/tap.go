@@ -88,7 +88,7 @@ func Open(config Config) (*Tap, error) {
 	if err := config.complete(); err != nil {
 		return nil, err
 	}
-	if err := CheckPrivilege(); err != nil {
+	if err := CheckPrivilege(NetRaw); err != nil {
 		return nil, err
 	}
 	t := &Tap{config: config, names: make(map[uint32]string)}
@@ -111,11 +111,11 @@ func (c *Config) complete() error {
 	if c.MaxFlows == 0 {
 		c.MaxFlows = DefaultMaxFlows
 	}
-	return CompleteRing(&c.RingSize)
+	return completeRing(&c.RingSize)
 }
 
-// CompleteRing makes 0 the default size of a ring, and refuses what is none.
-func CompleteRing(size *int) error {
+// completeRing makes 0 the default size of a ring, and refuses what is none.
+func completeRing(size *int) error {
 	if *size == 0 {
 		*size = DefaultRingSize
 	}
@@ -184,7 +184,7 @@ func (t *Tap) openPort(p *port) error {
 		return err
 	}
 	for index := range p.nic.queues {
-		q, err := OpenQueue(QueueConfig{
+		q, err := openQueue(queueConfig{
 			Name: p.nic.name, Interface: p.nic.index, Index: index, ID: len(t.queues),
 			RingSize: t.config.RingSize, BusyPoll: t.config.BusyPoll,
 		})
@@ -199,7 +199,7 @@ func (t *Tap) openPort(p *port) error {
 		return err
 	}
 	for _, q := range p.queues {
-		if err := q.Enter(p.program.Sockets); err != nil {
+		if err := q.enter(p.program.Sockets); err != nil {
 			return err
 		}
 	}
@@ -310,7 +310,7 @@ func (t *Tap) report() {
 		}
 	}
 	t.facts = append(t.facts, t.accountingFact())
-	t.facts = append(t.facts, SocketsFact(len(t.queues), t.config.RingSize))
+	t.facts = append(t.facts, socketsFact(len(t.queues), t.config.RingSize))
 	if t.config.ControlOnly {
 		t.facts = append(t.facts, "control segments only: SYN, FIN and RST are passed, the last acknowledgement is not seen")
 	}
@@ -333,8 +333,8 @@ func (t *Tap) accountingFact() string {
 		t.config.MaxFlows, mebibytes(kernel))
 }
 
-// SocketsFact says what was reserved for a number of sockets.
-func SocketsFact(sockets, ringSize int) string {
+// socketsFact says what was reserved for a number of sockets.
+func socketsFact(sockets, ringSize int) string {
 	umem := sockets * 2 * ringSize * frameSize
 	return fmt.Sprintf("sockets: %d of %d segments each, %.1f MiB reserved", sockets, ringSize, mebibytes(uint64(umem)))
 }

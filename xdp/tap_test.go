@@ -358,7 +358,7 @@ func TestQueueReopens(t *testing.T) {
 	nic := &netInterface{name: "near", index: near.Attrs().Index}
 	files, mapped := openFiles(t), ringMappings(t)
 	for i := range uint32(50) {
-		q, err := OpenQueue(QueueConfig{Name: nic.name, Interface: nic.index, RingSize: 64})
+		q, err := openQueue(queueConfig{Name: nic.name, Interface: nic.index, RingSize: 64})
 		if err != nil {
 			t.Fatalf("opening %d: %v", i, err)
 		}

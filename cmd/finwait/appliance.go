@@ -64,6 +64,7 @@ type applianceConfig struct {
 type appliance struct {
 	config    applianceConfig
 	source    capture
+	queues    []queue
 	tables    []*flowtable.Table
 	rings     []*flowtable.Ring // of the tables
 	team      *worker.Team
@@ -109,11 +110,11 @@ func openAppliance(c applianceConfig) (*appliance, error) {
 			return nil, err
 		}
 	}
-	source, err := openCapture(&c)
+	source, queues, err := openCapture(&c)
 	if err != nil {
 		return nil, err
 	}
-	a := &appliance{config: c, source: source, startedAt: time.Now(), published: make(chan struct{})}
+	a := &appliance{config: c, source: source, queues: queues, startedAt: time.Now(), published: make(chan struct{})}
 	if err := a.build(); err != nil {
 		return nil, errors.Join(err, a.close())
 	}
@@ -131,7 +132,6 @@ func (a *appliance) mount(mux *http.ServeMux) { mux.Handle("GET /metrics", a.met
 // build makes the tables, one per queue, and what they feed.
 func (a *appliance) build() (err error) {
 	hasher := segment.NewHasher()
-	queues := a.source.Queues()
 	a.setWallClock()
 	a.names = api.NewNames(&a.clock, a.source.InterfaceName)
 	if a.recent, err = history.NewRecent(a.config.recent, a.names); err != nil {
@@ -152,10 +152,10 @@ func (a *appliance) build() (err error) {
 		}
 	}
 	var members []worker.Member
-	for i, q := range queues {
+	for i, q := range a.queues {
 		ring := flowtable.NewRing(recordRing, false)
 		table, err := flowtable.New(flowtable.Config{
-			MaxFlows:    share(a.config.maxFlows, len(queues)),
+			MaxFlows:    share(a.config.maxFlows, len(a.queues)),
 			Timeouts:    a.config.timeouts,
 			Accounts:    a.accounts(),
 			Accounting:  a.accounting(),
@@ -172,6 +172,9 @@ func (a *appliance) build() (err error) {
 		return err
 	}
 	a.team.Poll(a.config.polling)
+	if a.config.gateway != nil {
+		a.team.Whole()
+	}
 	return nil
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"time"
 
+	"github.com/finwait/finwait/flowtable/worker"
 	"github.com/finwait/finwait/xdp"
 	"github.com/finwait/finwait/xdp/gateway"
 )
@@ -14,8 +15,6 @@ const (
 
 // capture is where an appliance has its segments from: a tap or a gateway.
 type capture interface {
-	// Queues are the sources, each for a worker of its own.
-	Queues() []*xdp.Queue
 	// Accounts is where the kernel counts; nil where it does not.
 	Accounts() xdp.FlowTable
 	// InterfaceName is the name of a segment's Interface.
@@ -31,6 +30,14 @@ type capture interface {
 	Close() error
 }
 
+// queue is one of a capture's sources, for a worker of its own, with the names that the
+// lines of its worker bear.
+type queue interface {
+	worker.Source
+	Interface() string
+	Index() int
+}
+
 var (
 	_ capture = (*xdp.Tap)(nil)
 	_ capture = (*gateway.Gateway)(nil)
@@ -38,9 +45,25 @@ var (
 
 // openCapture opens what the configuration asks for, in the calling thread's network
 // namespace.
-func openCapture(c *applianceConfig) (capture, error) {
+func openCapture(c *applianceConfig) (capture, []queue, error) {
 	if c.gateway != nil {
-		return gateway.Open(*c.gateway)
+		g, err := gateway.Open(*c.gateway)
+		if err != nil {
+			return nil, nil, err
+		}
+		return g, queuesOf(g.Queues()), nil
 	}
-	return xdp.Open(c.tap)
+	t, err := xdp.Open(c.tap)
+	if err != nil {
+		return nil, nil, err
+	}
+	return t, queuesOf(t.Queues()), nil
+}
+
+func queuesOf[Q queue](list []Q) []queue {
+	queues := make([]queue, len(list))
+	for i, q := range list {
+		queues[i] = q
+	}
+	return queues
 }

@@ -22,7 +22,7 @@ func TestUsageErrors(t *testing.T) {
 		{"run --interface eth1 --listen 127.0.0.1:99999", []string{`--listen "127.0.0.1:99999"`, "ADDRESS:PORT"}},
 		{"run --interface eth1 --mode router", []string{`--mode "router"`, "choose tap"}},
 		{"run --interface eth1 --mode gateway --force", []string{"--mode gateway", "for a tap"}},
-		{"run --interface eth1 --mode gateway --clone-limit 0", []string{"--clone-limit 0"}},
+		{"run --interface eth1 --mode gateway --segment-limit 0", []string{"--segment-limit 0"}},
 		{"run --interface eth1 --max-flows 0", []string{"--max-flows 0", "at least one"}},
 		{"run --interface eth1 --max-flows -1", []string{"--max-flows", "finwait run --help"}},
 		{"run --interface eth1 --recent 0", []string{"--recent 0", "at least one"}},

@@ -25,7 +25,7 @@ func (a *appliance) figures() metrics.Appliance {
 		f.Opened += t.Stats().Opened.Load()
 	}
 	for i, w := range a.team.Workers() {
-		q, s := a.source.Queues()[i], w.Stats()
+		q, s := a.queues[i], w.Stats()
 		f.Workers = append(f.Workers, metrics.Worker{Interface: q.Interface(), Queue: q.Index(),
 			Polls: s.Polls.Load(), Batches: s.Batches.Load(), Segments: s.Received.Load()})
 	}

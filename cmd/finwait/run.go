@@ -31,21 +31,21 @@ const (
 )
 
 type runOptions struct {
-	interfaces []string
-	cloneLimit uint64
-	conntrack  bool
-	mode       string
-	listen     string
-	access     *accessFlags
-	maxFlows   uint32
-	recent     int
-	records    string
-	force      bool
-	generic    bool
-	sequence   bool
-	timeouts   flowtable.Timeouts
-	polling    worker.Polling
-	busyPoll   bool
+	interfaces   []string
+	segmentLimit uint64
+	conntrack    bool
+	mode         string
+	listen       string
+	access       *accessFlags
+	maxFlows     uint32
+	recent       int
+	records      string
+	force        bool
+	generic      bool
+	sequence     bool
+	timeouts     flowtable.Timeouts
+	polling      worker.Polling
+	busyPoll     bool
 }
 
 func newRunCommand() *cobra.Command {
@@ -79,7 +79,7 @@ those of the connections that were open at the end too.`,
 	flags := cmd.Flags()
 	flags.StringSliceVar(&o.interfaces, "interface", nil, "interfaces to measure on, by commas")
 	flags.StringVar(&o.mode, "mode", modeTap, "how to measure: tap or gateway")
-	flags.Uint64Var(&o.cloneLimit, "clone-limit", gateway.DefaultCloneLimit, "gateway: control segments that are looked at in a second at most; more are held back, and counted")
+	flags.Uint64Var(&o.segmentLimit, "segment-limit", gateway.DefaultSegmentLimit, "gateway: control segments that are looked at in a second at most; more are held back, and counted")
 	flags.BoolVar(&o.conntrack, "conntrack", true, "gateway: have the kernel's connection tracking tell what NAT does; without it initial sequence numbers do")
 	flags.StringVar(&o.listen, "listen", defaultListen, "address and port of the HTTP API")
 	flags.Uint32Var(&o.maxFlows, "max-flows", 1<<18, "connections that can be followed at once")
@@ -125,8 +125,8 @@ func (o *runOptions) validate() error {
 		return usageError{errors.New("--mode gateway: --accounting sequence, --force, --generic and --busy-poll are for a tap; leave them out")}
 	case o.mode == modeTap && !o.conntrack:
 		return usageError{errors.New("--conntrack: a tap asks nobody about NAT; leave it out, or choose --mode gateway")}
-	case o.cloneLimit == 0:
-		return usageError{errors.New("--clone-limit 0: nothing would be seen of any connection; choose a rate, or leave it out")}
+	case o.segmentLimit == 0:
+		return usageError{errors.New("--segment-limit 0: nothing would be seen of any connection; choose a rate, or leave it out")}
 	case o.maxFlows == 0:
 		return usageError{errors.New("--max-flows 0: at least one connection must have room")}
 	case o.recent <= 0:
@@ -196,7 +196,7 @@ func run(ctx context.Context, o runOptions, stdout, stderr io.Writer) (err error
 	}
 	if o.mode == modeGateway {
 		c.blindNAT = !o.conntrack
-		c.gateway = &gateway.Config{Interfaces: o.interfaces, MaxFlows: o.maxFlows, CloneLimit: o.cloneLimit}
+		c.gateway = &gateway.Config{Interfaces: o.interfaces, MaxFlows: o.maxFlows, SegmentLimit: o.segmentLimit}
 	}
 	if records != nil {
 		defer func() { err = errors.Join(err, records.Close()) }()

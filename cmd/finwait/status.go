@@ -41,7 +41,7 @@ func (a *appliance) status() api.Status {
 	}
 	for i, w := range a.team.Workers() {
 		s.Totals.Segments += w.Stats().Received.Load()
-		s.Ledger = append(s.Ledger, workerEntries(a.source.Queues()[i], w)...)
+		s.Ledger = append(s.Ledger, workerEntries(a.queues[i], w)...)
 	}
 	if a.pairs != nil {
 		s.Ledger = append(s.Ledger, a.pairs.ledger()...)
@@ -75,7 +75,7 @@ func captureEntry(c xdp.Count) api.LedgerEntry {
 
 // workerEntries are the lines of one worker and its table, which bear the name
 // of its queue.
-func workerEntries(q *xdp.Queue, w *worker.Worker) []api.LedgerEntry {
+func workerEntries(q queue, w *worker.Worker) []api.LedgerEntry {
 	queue := q.Index()
 	var entries []api.LedgerEntry
 	add := func(stage, reason string, n uint64, loss bool) {

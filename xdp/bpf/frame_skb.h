@@ -16,12 +16,11 @@
 /* The context of the programs: struct frame_context. */
 #define frame_context __sk_buff
 
-/* Verdicts, the same for tcx (enum tcx_action_base) and for tc's direct action. */
-enum verdict {
-	VERDICT_NEXT = -1, /* the next program has it, then the rest of the kernel */
-	VERDICT_PASS = 0,
-	VERDICT_DROP = 2,
-};
+/*
+ * The next program has it, then the rest of the kernel: the same for tcx (enum
+ * tcx_action_base) and for tc's direct action.
+ */
+#define VERDICT_NEXT (-1)
 
 /* What becomes of every frame. */
 #define FRAME_OVER VERDICT_NEXT

@@ -20,26 +20,19 @@ const (
 	GatewayMapFlowsIpv4         = "flows_ipv4"
 	GatewayMapFlowsIpv6         = "flows_ipv6"
 	GatewayMapLedger            = "ledger"
-	GatewayMapParcels           = "parcels"
-	GatewayMapPassages          = "passages"
+	GatewayMapRings             = "rings"
 	GatewayMapScratch           = "scratch"
-	GatewayMapSockets           = "sockets"
-	GatewayProgFinwaitFar       = "finwait_far"
 	GatewayProgFinwaitGateway   = "finwait_gateway"
-	GatewayProgFinwaitNear      = "finwait_near"
-	GatewayProgFinwaitStep      = "finwait_step"
 	GatewayVarBare              = "bare"
-	GatewayVarClonesPerWindow   = "clones_per_window"
 	GatewayVarControlOnly       = "control_only"
 	GatewayVarCrossing          = "crossing"
 	GatewayVarDescribeAll       = "describe_all"
-	GatewayVarFirstStep         = "first_step"
 	GatewayVarFreshCounters     = "fresh_counters"
 	GatewayVarInterfaceNumber   = "interface_number"
-	GatewayVarNearEnd           = "near_end"
 	GatewayVarOpeningsPerWindow = "openings_per_window"
 	GatewayVarQueueSecret       = "queue_secret"
 	GatewayVarQueues            = "queues"
+	GatewayVarSegmentsPerWindow = "segments_per_window"
 	GatewayVarVocabulary        = "vocabulary"
 )
 
@@ -85,10 +78,7 @@ type GatewaySpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type GatewayProgramSpecs struct {
-	FinwaitFar     *ebpf.ProgramSpec `ebpf:"finwait_far"`
 	FinwaitGateway *ebpf.ProgramSpec `ebpf:"finwait_gateway"`
-	FinwaitNear    *ebpf.ProgramSpec `ebpf:"finwait_near"`
-	FinwaitStep    *ebpf.ProgramSpec `ebpf:"finwait_step"`
 }
 
 // GatewayMapSpecs contains maps before they are loaded into the kernel.
@@ -99,10 +89,8 @@ type GatewayMapSpecs struct {
 	FlowsIpv4 *ebpf.MapSpec `ebpf:"flows_ipv4"`
 	FlowsIpv6 *ebpf.MapSpec `ebpf:"flows_ipv6"`
 	Ledger    *ebpf.MapSpec `ebpf:"ledger"`
-	Parcels   *ebpf.MapSpec `ebpf:"parcels"`
-	Passages  *ebpf.MapSpec `ebpf:"passages"`
+	Rings     *ebpf.MapSpec `ebpf:"rings"`
 	Scratch   *ebpf.MapSpec `ebpf:"scratch"`
-	Sockets   *ebpf.MapSpec `ebpf:"sockets"`
 }
 
 // GatewayVariableSpecs contains global variables before they are loaded into the kernel.
@@ -110,17 +98,15 @@ type GatewayMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type GatewayVariableSpecs struct {
 	Bare              *ebpf.VariableSpec `ebpf:"bare"`
-	ClonesPerWindow   *ebpf.VariableSpec `ebpf:"clones_per_window"`
 	ControlOnly       *ebpf.VariableSpec `ebpf:"control_only"`
 	Crossing          *ebpf.VariableSpec `ebpf:"crossing"`
 	DescribeAll       *ebpf.VariableSpec `ebpf:"describe_all"`
-	FirstStep         *ebpf.VariableSpec `ebpf:"first_step"`
 	FreshCounters     *ebpf.VariableSpec `ebpf:"fresh_counters"`
 	InterfaceNumber   *ebpf.VariableSpec `ebpf:"interface_number"`
-	NearEnd           *ebpf.VariableSpec `ebpf:"near_end"`
 	OpeningsPerWindow *ebpf.VariableSpec `ebpf:"openings_per_window"`
 	QueueSecret       *ebpf.VariableSpec `ebpf:"queue_secret"`
 	Queues            *ebpf.VariableSpec `ebpf:"queues"`
+	SegmentsPerWindow *ebpf.VariableSpec `ebpf:"segments_per_window"`
 	Vocabulary        *ebpf.VariableSpec `ebpf:"vocabulary"`
 }
 
@@ -148,10 +134,8 @@ type GatewayMaps struct {
 	FlowsIpv4 *ebpf.Map `ebpf:"flows_ipv4"`
 	FlowsIpv6 *ebpf.Map `ebpf:"flows_ipv6"`
 	Ledger    *ebpf.Map `ebpf:"ledger"`
-	Parcels   *ebpf.Map `ebpf:"parcels"`
-	Passages  *ebpf.Map `ebpf:"passages"`
+	Rings     *ebpf.Map `ebpf:"rings"`
 	Scratch   *ebpf.Map `ebpf:"scratch"`
-	Sockets   *ebpf.Map `ebpf:"sockets"`
 }
 
 func (m *GatewayMaps) Close() error {
@@ -160,10 +144,8 @@ func (m *GatewayMaps) Close() error {
 		m.FlowsIpv4,
 		m.FlowsIpv6,
 		m.Ledger,
-		m.Parcels,
-		m.Passages,
+		m.Rings,
 		m.Scratch,
-		m.Sockets,
 	)
 }
 
@@ -172,17 +154,15 @@ func (m *GatewayMaps) Close() error {
 // It can be passed to LoadGatewayObjects or ebpf.CollectionSpec.LoadAndAssign.
 type GatewayVariables struct {
 	Bare              *ebpf.Variable `ebpf:"bare"`
-	ClonesPerWindow   *ebpf.Variable `ebpf:"clones_per_window"`
 	ControlOnly       *ebpf.Variable `ebpf:"control_only"`
 	Crossing          *ebpf.Variable `ebpf:"crossing"`
 	DescribeAll       *ebpf.Variable `ebpf:"describe_all"`
-	FirstStep         *ebpf.Variable `ebpf:"first_step"`
 	FreshCounters     *ebpf.Variable `ebpf:"fresh_counters"`
 	InterfaceNumber   *ebpf.Variable `ebpf:"interface_number"`
-	NearEnd           *ebpf.Variable `ebpf:"near_end"`
 	OpeningsPerWindow *ebpf.Variable `ebpf:"openings_per_window"`
 	QueueSecret       *ebpf.Variable `ebpf:"queue_secret"`
 	Queues            *ebpf.Variable `ebpf:"queues"`
+	SegmentsPerWindow *ebpf.Variable `ebpf:"segments_per_window"`
 	Vocabulary        *ebpf.Variable `ebpf:"vocabulary"`
 }
 
@@ -190,18 +170,12 @@ type GatewayVariables struct {
 //
 // It can be passed to LoadGatewayObjects or ebpf.CollectionSpec.LoadAndAssign.
 type GatewayPrograms struct {
-	FinwaitFar     *ebpf.Program `ebpf:"finwait_far"`
 	FinwaitGateway *ebpf.Program `ebpf:"finwait_gateway"`
-	FinwaitNear    *ebpf.Program `ebpf:"finwait_near"`
-	FinwaitStep    *ebpf.Program `ebpf:"finwait_step"`
 }
 
 func (p *GatewayPrograms) Close() error {
 	return _GatewayClose(
-		p.FinwaitFar,
 		p.FinwaitGateway,
-		p.FinwaitNear,
-		p.FinwaitStep,
 	)
 }
 

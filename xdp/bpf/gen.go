@@ -11,7 +11,8 @@
 //   - follow.h: which segments are passed to user space
 //   - standing.h: what is told of one
 //   - describe.h: a struct segment in the place of the frame
-//   - clone.h: a struct segment in the place of a clone
+//   - rings.h: a struct segment in a ring that user space reads
+//   - limit.h: how many of them a gateway passes
 //   - ledger.h: what became of every frame
 //   - accounts.h: many entries of the flow table in one system call
 //   - tap.c, gateway.c: the programs

@@ -18,13 +18,13 @@ enum end {
 	END_NOT_TCP,
 	END_FRAGMENT,
 	END_UNDECODABLE,
-	END_PASSED,	     /* to the queue's socket */
+	END_PASSED,	     /* to user space */
 	END_FLOW_TABLE_FULL, /* a data segment without an entry */
 	END_DESCRIBE_ERROR,  /* the frame could not be cut to a segment */
 	END_NO_SOCKET,	     /* the queue has no socket */
 	/* On a gateway, in place of the last two. */
-	END_CLONE_ERROR, /* there was no clone to pass */
-	END_HELD_BACK,	 /* the limit of clones was reached */
+	END_RING_FULL, /* the ring had no room */
+	END_HELD_BACK, /* the limit of segments was reached */
 	ENDS,
 };
 

@@ -15,17 +15,22 @@ import (
 
 	"github.com/finwait/finwait/flowtable/segment"
 	"github.com/finwait/finwait/xdp"
+	"github.com/finwait/finwait/xdp/ring"
 )
 
 const (
-	// DefaultCloneLimit is far above what connections on a machine that can forward
-	// them make: each is about seven clones on each interface.
-	DefaultCloneLimit = 400_000
+	// DefaultSegmentLimit is far above what connections on a machine that can forward
+	// them make: each is about seven control segments on each interface.
+	DefaultSegmentLimit = 400_000
+	// DefaultRingSize is the segments of a tenth of a second at that limit, and of
+	// seconds otherwise.
+	DefaultRingSize = 38_000
 
-	// cpusPerQueue is how many CPUs share a worker: a clone costs as much as several
-	// segments that a worker follows.
+	// cpusPerQueue is how many CPUs share a worker: forwarding a connection costs many
+	// times what following it does.
 	cpusPerQueue = 4
 	maxQueues    = 16
+	maxRingSize  = 1 << 22
 )
 
 // Config is what a Gateway is asked to do. Only Interfaces is required.
@@ -35,12 +40,14 @@ type Config struct {
 	// MaxFlows is the number of entries of each interface's flow table; see
 	// xdp.Config.
 	MaxFlows uint32
-	// CloneLimit is how many clones there may be in a second, on all interfaces
-	// together; 0 for DefaultCloneLimit. Of segments without an entry in the flow table,
-	// as those of a SYN flood, there may be a sixteenth of it, and four for each
-	// connection that was really opened a moment before.
-	CloneLimit uint64
-	// RingSize is the number of segments that may wait in one queue; see xdp.Config.
+	// SegmentLimit is how many segments are passed to user space in a second, of all
+	// interfaces together; 0 for DefaultSegmentLimit. Of segments without an entry in the
+	// flow table, as those of a SYN flood, there may be a sixteenth of it, and four for
+	// each connection that was really opened a moment before.
+	SegmentLimit uint64
+	// RingSize is the number of segments that find room in one queue, at least, up to
+	// 4,194,304; 0 for DefaultRingSize. Each takes 216 octets, and all together a power of
+	// two.
 	RingSize int
 	// Queues is the number of queues, each of which wants a worker; 0 for one for
 	// every four CPUs.
@@ -56,10 +63,9 @@ type Config struct {
 type Gateway struct {
 	config   Config
 	handle   *netlink.Handle
-	pair     *pair
 	claim    *claim
 	ports    []*port
-	queues   []*xdp.Queue
+	outlet   *outlet
 	facts    []string
 	warnings []string
 	orphaned atomic.Uint64
@@ -86,7 +92,7 @@ func Open(config Config) (*Gateway, error) {
 	if err := config.complete(); err != nil {
 		return nil, err
 	}
-	if err := xdp.CheckPrivilege(xdp.SysAdmin); err != nil {
+	if err := xdp.CheckPrivilege(); err != nil {
 		return nil, err
 	}
 	g := &Gateway{config: config}
@@ -112,8 +118,14 @@ func (c *Config) complete() error {
 	if c.MaxFlows == 0 {
 		c.MaxFlows = xdp.DefaultMaxFlows
 	}
-	if c.CloneLimit == 0 {
-		c.CloneLimit = DefaultCloneLimit
+	if c.SegmentLimit == 0 {
+		c.SegmentLimit = DefaultSegmentLimit
+	}
+	if c.RingSize == 0 {
+		c.RingSize = DefaultRingSize
+	}
+	if c.RingSize < 0 || c.RingSize > maxRingSize {
+		return fmt.Errorf("room for %d segments in a queue: choose a number from 1 to %d", c.RingSize, maxRingSize)
 	}
 	if c.Queues == 0 {
 		c.Queues = min(max(runtime.NumCPU()/cpusPerQueue, 1), maxQueues)
@@ -121,7 +133,7 @@ func (c *Config) complete() error {
 	if c.Queues < 0 || c.Queues > maxQueues {
 		return fmt.Errorf("%d queues: choose a number from 1 to %d", c.Queues, maxQueues)
 	}
-	return xdp.CompleteRing(&c.RingSize)
+	return nil
 }
 
 func (g *Gateway) open() (err error) {
@@ -142,24 +154,13 @@ func (g *Gateway) open() (err error) {
 	if err := removeStale(g.handle); err != nil {
 		return err
 	}
-	if g.pair, err = openPair(g.handle, g.config.Queues, g.claim); err != nil {
-		return err
-	}
-	attach := attacher{handle: g.handle, claim: g.claim, classic: g.config.classic}
-	if err := g.pair.connect(&attach); err != nil {
-		return err
-	}
-	if slices.ContainsFunc(g.ports, func(p *port) bool { return p.bare }) {
-		if g.pair.step, err = openStep(g.handle, g.pair, &attach); err != nil {
-			return err
-		}
-	}
-	if g.queues, err = g.pair.openQueues(g.config.RingSize, g.lost); err != nil {
+	if g.outlet, err = openOutlet(g.config.Queues, ring.Octets(g.config.RingSize), g.lost); err != nil {
 		return err
 	}
 	if err := g.loadHooks(); err != nil {
 		return err
 	}
+	attach := attacher{handle: g.handle, claim: g.claim, classic: g.config.classic}
 	for _, p := range g.ports {
 		for _, h := range p.hooks {
 			if h.attached, err = attach.to(p.name, p.index, h.direction, h.program); err != nil {
@@ -184,7 +185,7 @@ func (g *Gateway) loadHooks() (err error) {
 		p.hooks = make([]*hook, len(directions))
 		for i, d := range directions {
 			loading.Go(func() (err error) {
-				p.hooks[i], err = openHook(p, d, g.pair, &g.config, secret)
+				p.hooks[i], err = openHook(p, d, g.outlet, &g.config, secret)
 				return err
 			})
 		}
@@ -201,8 +202,8 @@ func (p *port) directions() []direction {
 	return []direction{ingress, egress}
 }
 
-// Queues are the queues of the pair, in the order of their IDs.
-func (g *Gateway) Queues() []*xdp.Queue { return g.queues }
+// Queues are in the order of their numbers.
+func (g *Gateway) Queues() []*Queue { return g.outlet.queues }
 
 // InterfaceName is the name of an interface by its number, empty for any other.
 func (g *Gateway) InterfaceName(number uint32) string {
@@ -216,7 +217,7 @@ func (g *Gateway) InterfaceName(number uint32) string {
 func (g *Gateway) Interfaces() []xdp.InterfaceInfo {
 	infos := make([]xdp.InterfaceInfo, 0, len(g.ports))
 	for _, p := range g.ports {
-		infos = append(infos, xdp.InterfaceInfo{Name: p.name, Driver: p.driver, Mode: p.hooks[0].attached.mode, Queues: len(g.queues)})
+		infos = append(infos, xdp.InterfaceInfo{Name: p.name, Driver: p.driver, Mode: p.hooks[0].attached.mode, Queues: len(g.outlet.queues)})
 	}
 	return infos
 }
@@ -243,7 +244,7 @@ func (g *Gateway) Orphans(olderThan time.Duration) (int, error) {
 	return deleted, errors.Join(errs...)
 }
 
-// Close detaches from the interfaces and removes the pair. No Receive may be under
+// Close detaches from the interfaces and gives the rings back. No Receive may be under
 // way, and no segment may be used any more. Calling it again returns the first
 // call's error.
 func (g *Gateway) Close() error {
@@ -252,8 +253,8 @@ func (g *Gateway) Close() error {
 		for _, p := range slices.Backward(g.ports) {
 			errs = append(errs, p.close())
 		}
-		if g.pair != nil {
-			errs = append(errs, g.pair.close())
+		if g.outlet != nil {
+			errs = append(errs, g.outlet.close())
 		}
 		if g.claim != nil {
 			errs = append(errs, g.claim.close())
@@ -291,10 +292,9 @@ func (g *Gateway) report() {
 		kernel += p.accounts.Memory()
 	}
 	g.facts = append(g.facts,
-		fmt.Sprintf("clones: by %q to a namespace of finwait's own, at most %d a second, gone with this process", g.pair.near.Attrs().Name, g.config.CloneLimit),
+		fmt.Sprintf("control segments: at most %d a second, by %d ring(s) of %.1f MiB", g.config.SegmentLimit, len(g.outlet.queues), float64(ring.Octets(g.config.RingSize))/(1<<20)),
 		fmt.Sprintf("flow tables: one of %d entries for each interface, %.1f MiB reserved in the kernel; as many for IPv6, of which the memory is taken as they come",
-			g.config.MaxFlows, float64(kernel)/(1<<20)),
-		xdp.SocketsFact(len(g.queues), g.config.RingSize))
+			g.config.MaxFlows, float64(kernel)/(1<<20)))
 	if g.ports[0].hooks[0].attached.mode == modeClassic {
 		g.warnings = append(g.warnings, "this kernel has no tcx (Linux 6.6): filters of tc are used, which stay behind where finwait is killed, "+
 			"doing no harm, until its next start removes them")

@@ -10,8 +10,8 @@ import (
 	"github.com/finwait/finwait/xdp/bpf"
 )
 
-// The window of the limit of clones, WINDOW_SHIFT of clone.h, and the part of clones
-// that may be of segments without an entry in the flow table, whatever they are.
+// The window of the limit of segments, WINDOW_SHIFT of limit.h, and the part of them
+// that may be without an entry in the flow table, whatever they are.
 const (
 	windowNS     = 1 << 26
 	openingsPart = 16
@@ -25,26 +25,26 @@ type hook struct {
 	attached  *attachment
 }
 
-// openHook loads a hook's program; it counts in its interface's flow table and gives
-// clones to the pair. All hooks have one secret.
-func openHook(p *port, d direction, to *pair, c *Config, secret uint64) (*hook, error) {
+// openHook loads a hook's program; it counts in its interface's flow table and passes
+// segments by the outlet. All hooks have one secret.
+func openHook(p *port, d direction, to *outlet, c *Config, secret uint64) (*hook, error) {
 	spec, err := bpf.LoadGateway()
 	if err != nil {
-		return nil, fmt.Errorf("read the gateway's programs: %w", err)
+		return nil, fmt.Errorf("read the gateway's program: %w", err)
 	}
 	replacements := p.accounts.Shared()
 	for name, m := range replacements {
 		spec.Maps[name].MaxEntries = m.MaxEntries()
 	}
-	replacements[bpf.GatewayMapParcels] = to.programs.Parcels
-	replacements[bpf.GatewayMapBudgets] = to.programs.Budgets
+	spec.Maps[bpf.GatewayMapRings].MaxEntries = to.rings.MaxEntries()
+	replacements[bpf.GatewayMapRings] = to.rings
+	replacements[bpf.GatewayMapBudgets] = to.budgets
 	for name, value := range map[string]any{
 		bpf.GatewayVarInterfaceNumber:   p.number,
-		bpf.GatewayVarFirstStep:         uint32(to.firstStep(p.bare)),
 		bpf.GatewayVarQueues:            uint32(c.Queues),
 		bpf.GatewayVarQueueSecret:       secret,
-		bpf.GatewayVarClonesPerWindow:   perWindow(c.CloneLimit),
-		bpf.GatewayVarOpeningsPerWindow: perWindow(c.CloneLimit / openingsPart),
+		bpf.GatewayVarSegmentsPerWindow: perWindow(c.SegmentLimit),
+		bpf.GatewayVarOpeningsPerWindow: perWindow(c.SegmentLimit / openingsPart),
 		bpf.GatewayVarBare:              flag(p.bare),
 		bpf.GatewayVarDescribeAll:       flag(c.describeAll),
 		// What answers a segment comes after that has passed the interface: the two

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"slices"
-	"strings"
 
 	"github.com/vishvananda/netlink"
 
@@ -27,9 +26,6 @@ func inspect(handle *netlink.Handle, name string) (*port, error) {
 		return nil, fmt.Errorf("look up interface %q: %w", name, err)
 	}
 	a := link.Attrs()
-	if strings.HasPrefix(a.Alias, pairAlias) {
-		return nil, fmt.Errorf("interface %q is finwait's own: name one that carries traffic", name)
-	}
 	p := &port{name: name, index: a.Index, driver: xdp.Driver(name), loopback: a.Flags&net.FlagLoopback != 0}
 	switch {
 	case a.EncapType == "ether" || p.loopback:

@@ -19,8 +19,8 @@ import (
 	"github.com/finwait/finwait/xdp/gateway/gatewaytest"
 )
 
-// runner feeds frames to the program at an interface by BPF_PROG_RUN. Clones take the
-// whole way, to the queue's socket.
+// runner feeds frames to the program at an interface by BPF_PROG_RUN, and reads what it
+// writes into its ring.
 type runner struct {
 	*site
 	gateway *Gateway
@@ -32,7 +32,7 @@ type runner struct {
 func newRunner(tb testing.TB) *runner {
 	tb.Helper()
 	s := newSite(tb)
-	g := s.open(Config{Interfaces: []string{lan}, CloneLimit: 1 << 40, Queues: 1, describeAll: true})
+	g := s.open(Config{Interfaces: []string{lan}, SegmentLimit: 1 << 40, Queues: 1, describeAll: true})
 	// Nothing but the test's frames is to come by, not even the client's own IPv6.
 	s.In(s.Client, func() error {
 		link, err := netlink.LinkByName(gatewaytest.End)

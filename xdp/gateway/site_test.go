@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -118,9 +117,6 @@ func leftBehind() (left []string, err error) {
 	}
 	for _, l := range links {
 		name := l.Attrs().Name
-		if strings.HasPrefix(l.Attrs().Alias, pairAlias) {
-			left = append(left, "interface "+name)
-		}
 		programs, err := attachedPrograms(l.Attrs().Index)
 		if err != nil {
 			return nil, err
@@ -141,8 +137,7 @@ func leftBehind() (left []string, err error) {
 	return left, nil
 }
 
-// clean waits until nothing of finwait's is left in the box: the kernel removes the
-// pair of a process that was killed a little later.
+// clean waits until nothing of finwait's is left in the box.
 func (s *site) clean(patience time.Duration) {
 	s.tb.Helper()
 	var left []string
