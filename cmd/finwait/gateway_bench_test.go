@@ -20,8 +20,8 @@ import (
 )
 
 const (
-	gatewayPairs = 6
-	gatewayRun   = time.Second
+	gatewayPairs = 20
+	gatewayRun   = 500 * time.Millisecond
 )
 
 // gatewaySite is a site with what is measured there.
@@ -31,24 +31,28 @@ type gatewaySite struct {
 }
 
 // paired runs a measurement without and with 'finwait run' in the box, in turns, and
-// reports the median of the ratios within a pair. It is a process of its own, as it
-// would be: the client and the server are this one.
+// reports the median of the ratios to what was before and behind, and its quartiles: a
+// single ratio is off by a tenth or more. finwait is a process of its own, as it would be:
+// the client and the server are this one.
 func paired(b *testing.B, s *gatewaySite, unit string, measure func() float64) {
 	b.Helper()
 	binary := buildBinary(b)
 	var ratios, without, with []float64
+	before := measure()
 	for range gatewayPairs {
-		before := measure()
 		stop := s.run(binary)
-		after := measure()
+		between := measure()
 		stop()
-		without, with, ratios = append(without, before), append(with, after), append(ratios, after/before)
+		behind := measure()
+		without, with, ratios = append(without, before), append(with, between), append(ratios, 2*between/(before+behind))
+		before = behind
 	}
 	for _, list := range [][]float64{ratios, without, with} {
 		slices.Sort(list)
 	}
 	b.ReportMetric(ratios[gatewayPairs/2], "with/without")
-	b.ReportMetric(ratios[0], "least")
+	b.ReportMetric(ratios[gatewayPairs/4], "first-quartile")
+	b.ReportMetric(ratios[gatewayPairs*3/4], "third-quartile")
 	b.ReportMetric(without[gatewayPairs/2], unit+"-without")
 	b.ReportMetric(with[gatewayPairs/2], unit+"-with")
 	b.ReportMetric(0, "ns/op")

@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/finwait/finwait/flowtable"
-	"github.com/finwait/finwait/flowtable/worker"
 	"github.com/finwait/finwait/xdp"
 	"github.com/finwait/finwait/xdp/gateway"
 	"github.com/finwait/finwait/xdp/lab"
@@ -208,7 +207,7 @@ func startInLab(ctx context.Context, network *lab.Network, at labCapture, listen
 		maxFlows: labFlows,
 		recent:   labRecent,
 		timeouts: flowtable.LiveTimeouts(),
-		polling:  worker.DefaultPolling(),
+		polling:  presetPolling(at.gateway != nil),
 		listener: listener,
 		patience: lastRecords,
 		report:   func(line string) { fmt.Fprintln(stderr, line) },

@@ -18,19 +18,27 @@ type Polling struct {
 	// segments. It sleeps the less the more come meanwhile, which the receive
 	// ring must hold.
 	Nap time.Duration
+	// Burst is how many segments may come between two naps before they become shorter:
+	// well below what the receive ring holds; 0 for 256.
+	Burst int
 }
 
 // DefaultPolling is woken 1,000 times a second where little comes: a ring holds what
 // comes in a millisecond at 8 million segments a second.
 func DefaultPolling() Polling { return Polling{Nap: time.Millisecond} }
 
-// A nap is halved where more than napMost segments came since the one before it, and
-// doubled where fewer than napLeast did; none is shorter than minNap but for
+// DeepPolling is for rings that hold what comes in a tenth of a second, and whose segments
+// wait in memory that nobody else needs: 100 times a second. What then comes at once is of
+// the same connections, while their places are in the CPU's caches.
+func DeepPolling() Polling { return Polling{Nap: 10 * time.Millisecond, Burst: 1 << 13} }
+
+// A nap is halved where more than Polling.Burst segments came since the one before it, and
+// doubled where fewer than a quarter of that did; none is shorter than minNap but for
 // Polling.Nap.
 const (
-	napLeast = batchSize
-	napMost  = 4 * batchSize
-	minNap   = 250 * time.Microsecond
+	leastOfBurst = 4
+	burst        = leastOfBurst * batchSize
+	minNap       = 250 * time.Microsecond
 )
 
 // quiet, in ns, is after how long without a segment a worker has itself woken by
@@ -46,7 +54,7 @@ func (w *Worker) patience(wait time.Duration) time.Duration {
 	case w.received == len(w.batch), p.Spin < 0, silence < int64(p.Spin):
 		return 0
 	case p.Nap > 0 && w.heardAt != 0 && silence < quiet:
-		w.fitNap(p.Nap)
+		w.fitNap(p)
 		nap(w.nap)
 		return 0
 	default:
@@ -55,14 +63,18 @@ func (w *Worker) patience(wait time.Duration) time.Duration {
 }
 
 // fitNap chooses the length of the next nap by what came since the last.
-func (w *Worker) fitNap(longest time.Duration) {
+func (w *Worker) fitNap(p *Polling) {
+	most := p.Burst
+	if most == 0 {
+		most = burst
+	}
 	switch {
-	case w.sinceNap > napMost:
+	case w.sinceNap > most:
 		w.nap /= 2
-	case w.sinceNap < napLeast:
+	case w.sinceNap < most/leastOfBurst:
 		w.nap *= 2
 	}
-	w.nap = min(max(w.nap, minNap), longest)
+	w.nap = min(max(w.nap, minNap), p.Nap)
 	w.sinceNap = 0
 }
 

@@ -42,10 +42,11 @@ func TestPatience(t *testing.T) {
 // TestNaps: what comes decides how long a worker sleeps, within bounds.
 func TestNaps(t *testing.T) {
 	const longest = 2 * time.Millisecond
+	shallow, deep := Polling{Nap: longest}, Polling{Nap: longest, Burst: 8000}
 	w := &Worker{}
-	naps := func(segments int, longest time.Duration) time.Duration {
+	naps := func(segments int, p Polling) time.Duration {
 		w.sinceNap = segments
-		w.fitNap(longest)
+		w.fitNap(&p)
 		if w.sinceNap != 0 {
 			t.Fatal("the segments before a nap count for the next one, too")
 		}
@@ -53,23 +54,28 @@ func TestNaps(t *testing.T) {
 	}
 	for i, step := range []struct {
 		segments int
-		longest  time.Duration
+		polling  Polling
 		want     time.Duration
 	}{
-		{0, longest, minNap},
-		{napLeast - 1, longest, 2 * minNap},
-		{napLeast, longest, 2 * minNap},
-		{napMost, longest, 2 * minNap},
-		{0, longest, 4 * minNap},
-		{0, longest, longest},
-		{0, longest, longest},
-		{napMost + 1, longest, longest / 2},
-		{1 << 20, longest, longest / 4},
-		{1 << 20, longest, minNap},
-		{1 << 20, longest, minNap},
-		{1 << 20, 100 * time.Microsecond, 100 * time.Microsecond},
+		{0, shallow, minNap},
+		{burst/4 - 1, shallow, 2 * minNap},
+		{burst / 4, shallow, 2 * minNap},
+		{burst, shallow, 2 * minNap},
+		{0, shallow, 4 * minNap},
+		{0, shallow, longest},
+		{0, shallow, longest},
+		{burst + 1, shallow, longest / 2},
+		{1 << 20, shallow, longest / 4},
+		{1 << 20, shallow, minNap},
+		{1 << 20, shallow, minNap},
+		{1 << 20, Polling{Nap: 100 * time.Microsecond}, 100 * time.Microsecond},
+		{1999, deep, minNap},
+		{1999, deep, 2 * minNap},
+		{2000, deep, 2 * minNap},
+		{8000, deep, 2 * minNap},
+		{8001, deep, minNap},
 	} {
-		if got := naps(step.segments, step.longest); got != step.want {
+		if got := naps(step.segments, step.polling); got != step.want {
 			t.Errorf("step %d: after %d segments a nap of %v, want %v", i, step.segments, got, step.want)
 		}
 	}

@@ -11,13 +11,13 @@ import (
 // since being woken for one costs more than delivering a hundred; the rings hold
 // what comes meanwhile.
 const (
-	minPause = 5 * time.Millisecond
-	maxPause = 20 * time.Millisecond
+	minPause = 10 * time.Millisecond
+	maxPause = 40 * time.Millisecond
 )
 
 // Publish gives the records of all rings to deliver until every ring is
 // closed and empty. The records are deliver's until it returns; as long as it
-// takes, its rings fill. idle is called whenever there are none, at least every 20
+// takes, its rings fill. idle is called whenever there are none, at least every 40
 // ms; it may be nil.
 func Publish(rings []*flowtable.Ring, deliver func([]flowtable.Record), idle func()) {
 	pause := minPause

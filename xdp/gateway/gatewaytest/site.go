@@ -79,6 +79,8 @@ func New(tb testing.TB) *Site {
 				"ipv6/conf/default/accept_ra": "0", "ipv6/conf/default/dad_transmits": "0", "ipv6/conf/default/router_solicitations": "0",
 				"ipv6/conf/default/addr_gen_mode": "1", "ipv6/conf/default/mldv2_unsolicited_report_interval": anHour, "ipv4/conf/all/rp_filter": "0", "ipv4/ip_local_port_range": "10000 65000",
 				"ipv4/tcp_tw_reuse": "1", "ipv4/tcp_max_tw_buckets": "262144",
+				// What is sent is what the CPUs can do: BBR would keep to what it thinks of the path.
+				"ipv4/tcp_congestion_control": "reno",
 			}))
 		})
 	}
