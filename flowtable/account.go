@@ -189,12 +189,17 @@ func (e *end) restartCounters(d *segment.Direction) {
 	e.packets, e.octets, e.payload = -d.Packets, -d.Octets, -e.gain(d)
 }
 
-// reconcile absorbs both directions of a kernel entry. An entry that was lost
-// after a slice has less than the slice had of it: then counts are missing.
+// reconcile absorbs both directions of a kernel entry. After a slice the counters
+// are differences modulo what has room at rest, so that they are right however much
+// the kernel counted in all. An entry that was lost after a slice has less than the
+// slice had of it: then counts are missing.
 func (c *connection) reconcile(k *segment.Counters) {
 	for i := range k {
 		c.absorb(uint8(i), &k[i])
 		e := &c.ends[i]
+		if c.slice > 0 {
+			e.packets, e.octets, e.payload = counter36(e.packets), counter(e.octets), counter(e.payload)
+		}
 		for _, counter := range [...]*uint64{&e.packets, &e.octets, &e.payload} {
 			if int64(*counter) < 0 {
 				*counter = 0

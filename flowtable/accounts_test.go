@@ -128,7 +128,8 @@ func accountsTimeouts() Timeouts {
 //   - when the client answered a SYN-ACK before which it had already spoken: the
 //     kernel passes on the first segment only. An orderly connection of which
 //     the SYN was seen has no such thing before a RST;
-//   - when exactly an acknowledgement came that overtook its FIN.
+//   - when exactly an acknowledgement came that overtook its FIN, and so whether
+//     that is too long before for a time.
 func comparable(live, replay Record, orderly bool) (l, r Record, masked bool) {
 	at, seen := live.Time(EstablishedAt)
 	truth, answered := replay.Time(EstablishedAt)
@@ -144,6 +145,11 @@ func comparable(live, replay Record, orderly bool) (l, r Record, masked bool) {
 		ack, ok2 := replay.Time(wave[1])
 		if ok1 && ok2 && ack < fin && live.At[wave[1]] <= fin && live.At[wave[1]] != ack {
 			live.At[wave[1]] = ack
+			masked = true
+		}
+		if early, seen := live.Time(wave[1]); ok1 && !ok2 && seen && early <= fin {
+			live.At[wave[1]] = 0
+			live.Seen &^= 1 << wave[1]
 			masked = true
 		}
 	}

@@ -41,12 +41,12 @@ func (t *Table) fetchSlot(i int, s *segment.Segment, hash uint64) {
 	slot := t.index.likely(a.homes[i], hash)
 	a.slots[i] = slot
 	if slot == 0 {
-		fetchLine(unsafe.Pointer(t.tuples.set(hash)))
 		return
 	}
 	fetchLines(unsafe.Pointer(&t.hot[slot]))
 	if s.Marks != 0 || s.Is(segment.SYN|segment.FIN|segment.RST) {
-		fetchLines(unsafe.Pointer(&t.cold[slot]))
+		fetchLine(unsafe.Pointer(&t.cold[slot]))
+		fetchLine(unsafe.Pointer(&t.links[slot]))
 	}
 }
 
@@ -54,7 +54,7 @@ func (t *Table) fetchSlot(i int, s *segment.Segment, hash uint64) {
 func (t *Table) fetchDue(slots []uint32) {
 	for _, slot := range slots {
 		fetchLines(unsafe.Pointer(&t.hot[slot]))
-		fetchLines(unsafe.Pointer(&t.cold[slot]))
+		fetchLine(unsafe.Pointer(&t.cold[slot]))
 	}
 }
 
@@ -65,6 +65,5 @@ func (t *Table) fetchEnds(n int) {
 		hash := t.hashes.Hash(&t.loaded[i].key)
 		t.dueHashes[i] = hash
 		fetchLine(unsafe.Pointer(&t.index.buckets[t.index.home(hash)]))
-		fetchLine(unsafe.Pointer(t.tuples.set(hash)))
 	}
 }

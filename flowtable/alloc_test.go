@@ -135,3 +135,12 @@ func TestRingDoesNotAllocate(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// TestMemory: what a table takes for each connection, with all that grows with it.
+func TestMemory(t *testing.T) {
+	const flows, most = 10_000_000, 208
+	b := newBench(t, Config{MaxFlows: flows})
+	if got := b.Memory(); got > most*flows {
+		t.Errorf("%.2f octets a connection, more than %d", float64(got)/flows, most)
+	}
+}

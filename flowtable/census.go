@@ -17,7 +17,7 @@ func (t *Table) Census(into *Census) {
 	)
 	for slot := uint32(1); slot < t.fresh.Load(); slot++ {
 		if snapshot(&t.hot[slot], &t.cold[slot], &h, &l) {
-			c.load(&h, &l, reference(t.reference.Load()), t.config.FirstSerial)
+			c.load(&h, &l, t.common())
 			into.Clients[c.state(c.client)]++
 			into.Servers[c.state(1-c.client)]++
 		}

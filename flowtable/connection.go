@@ -64,28 +64,27 @@ type connection struct {
 
 // marks of a connection.
 const (
-	connSYN            = 1 << iota // synAt
-	connSYNACK                     // synAckAt
-	connEst                        // estAt, or connEstUntimed
-	connRST                        // rstAt
-	connRSTHigh                    // the first RST came from end 1
-	connReset                      // it came before both FINs were acknowledged
-	connFIN1                       // initiator
-	connCrossed                    // FIN2 did not cover FIN1
-	connThreeWay                   // FIN2 was the first to cover FIN1
-	connAnswered                   // the first RST was not the first segment of its sender
-	connTalked                     // a segment other than SYN and RST was seen
-	connClosed                     // both sides are
-	connReused                     // reuseAfter
-	connReuseOpen                  // reuseAfter is when the tuple closed; the SYN is still to come
-	connEntry                      // there is a kernel entry
-	connLossy                      // counts of this very connection were lost
-	connEstUntimed                 // established at a time that was not seen
-	connOpeningUntimed             // a moment of the opening has no room
-	connRefusal                    // the first segment was a RST
-	connSequence                   // octets are known by sequence numbers alone
-	connHighClient                 // at rest: client is end 1
-	connHighInitiator              // at rest: initiator is end 1
+	connSYN             = 1 << iota // synAt
+	connSYNACK                      // synAckAt
+	connEst                         // estAt, or connEstUntimed
+	connRST                         // rstAt
+	connRSTHigh                     // the first RST came from end 1
+	connReset                       // it came before both FINs were acknowledged
+	connFIN1                        // initiator
+	connCrossed                     // FIN2 did not cover FIN1
+	connThreeWay                    // FIN2 was the first to cover FIN1
+	connAnswered                    // the first RST was not the first segment of its sender
+	connTalked                      // a segment other than SYN and RST was seen
+	connClosed                      // both sides are
+	connReused                      // reuseAfter
+	connReuseOpen                   // reuseAfter is when the tuple closed; the SYN is still to come
+	connEntry                       // there is a kernel entry
+	connLossy                       // counts of this very connection were lost
+	connEstUntimed                  // established at a time that was not seen
+	connOpeningUntimed              // a moment of the opening has no room
+	connRefusal                     // the first segment was a RST
+	connTeardownUntimed             // a moment of the teardown has no room
+	connSequence                    // octets are known by sequence numbers alone; so all of a table
 )
 
 func (c *connection) has(mark uint32) bool { return c.marks&mark != 0 }
@@ -100,6 +99,7 @@ const (
 	closing                  // both FINs seen, not both acknowledged
 	lingering                // closed
 	classes     = 4
+	remembered  = classes // no connection any more: a closed tuple
 )
 
 func (c *connection) currentClass() class {

@@ -119,10 +119,14 @@ func (t *Table) turn(w *wheel, due int64) {
 			n := 0
 			for ; slot != 0 && n < len(t.due); n++ {
 				t.due[n] = slot
-				slot = t.cold[slot].next()
+				slot = t.links[slot].next()
 				w.size--
 			}
-			t.settle(n)
+			if w == &t.wheels[remembered] {
+				t.forget(t.due[:n])
+			} else {
+				t.settle(n)
+			}
 		}
 	}
 }
@@ -249,8 +253,7 @@ func (t *Table) writeSlice(slot uint32, c *connection, k *segment.Counters) {
 		c.ends[i].restartCounters(&k[i])
 	}
 	c.slice++
-	c.serial = t.serial
-	t.serial++
+	c.serial = t.nextSerial()
 	t.store(slot, c)
 }
 
@@ -263,21 +266,14 @@ func (t *Table) finish(slot uint32, c *connection, hash uint64, reason EndReason
 }
 
 // end writes the last record of a connection that is in no wheel, and
-// frees its slot.
+// frees its slot, or leaves its tuple there.
 func (t *Table) end(slot uint32, c *connection, hash uint64, k *segment.Counters, reason EndReason) {
 	lossy := t.lossy(c, c.has(connEntry))
 	t.settleCounters(c, k)
 	t.write(c, reason, lossy)
-	if c.has(connClosed) && t.tuples.remember(hash, c.closedAt(), t.now) {
-		t.stats.TuplesForgotten.Add(1)
+	if !c.has(connClosed) || !t.remember(slot, c.closedAt()) {
+		t.release(slot, hash)
 	}
-	h, l := &t.hot[slot], &t.cold[slot]
-	h.guard.begin()
-	h.last = 0
-	h.guard.done()
-	t.index.remove(hash, slot)
-	l.setNext(t.free)
-	t.free = slot
 	t.stats.Connections.Add(-1)
 }
 
@@ -311,9 +307,14 @@ func (t *Table) write(c *connection, reason EndReason, lossy bool) {
 	t.stats.ByReason[reason].Add(1)
 }
 
-// evict makes room: the oldest half-open connection gives way, then the
-// oldest lingering one; an established one only when nothing else is left.
+// evict makes room, unless it returns with a closed tuple in the place of a
+// connection: the oldest closed tuples give way, then the oldest half-open
+// connection, then the oldest lingering one; an established one only when nothing
+// else is left.
 func (t *Table) evict() {
+	if t.crowdOut() {
+		return
+	}
 	for _, class := range [...]class{opening, lingering, closing, established} {
 		slot := t.wheels[class].earliest()
 		if slot == 0 {
@@ -344,7 +345,7 @@ func (t *Table) dropStrays() {
 	n := 0
 	for i := range t.strays[:t.strayN] {
 		key := &t.strays[i]
-		if t.find(t.hashes.Hash(key), key) == 0 {
+		if slot := t.find(t.hashes.Hash(key), key); slot == 0 || !t.hot[slot].used() {
 			t.keys[n] = *key
 			n++
 		}
@@ -388,7 +389,7 @@ func (t *Table) Flush(reason EndReason) {
 // tuples: after Flush, for a capture that begins before the last one ended.
 func (t *Table) Restart(now int64) {
 	if t.started {
-		clear(t.tuples.sets)
+		t.forgetAll()
 	}
 	t.now, t.started = now-1, true
 	t.reference.Store(now)

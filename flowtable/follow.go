@@ -106,7 +106,7 @@ func (c *connection) closedAt() int64 {
 	switch {
 	case c.has(connReset):
 		return c.rstAt
-	case (a.marks|b.marks)&endUntimed != 0:
+	case c.has(connTeardownUntimed), (a.marks|b.marks)&endUntimed != 0:
 		return c.endAt
 	default:
 		return max(a.finAt, b.finAt, a.ackAt, b.ackAt)
@@ -257,8 +257,8 @@ func (c *connection) overtaken(s *segment.Segment, side uint8) {
 	}
 }
 
-// followACK notes the highest acknowledgement of this side, and whether it
-// covers the other side's FIN for the first time.
+// followACK notes the highest acknowledgement of this side until the other side's
+// FIN, and then which one is the first to cover that.
 func (c *connection) followACK(s *segment.Segment, side uint8) {
 	e, other := &c.ends[side], &c.ends[1-side]
 	if other.has(endCovered) { // ackAt is the time of that wave
@@ -268,16 +268,18 @@ func (c *connection) followACK(s *segment.Segment, side uint8) {
 		}
 		return
 	}
+	if other.has(endFIN) { // what does not answer it will not be asked for
+		if segment.Covers(s.Ack, other.finEnd) {
+			e.ackAt, other.marks = s.At, other.marks|endCovered
+		}
+		return
+	}
 	newest := !e.has(endAck) || int32(s.Ack-e.maxAck) > 0
 	if s.Marks&segment.Counted != 0 && s.Own.Marks&segment.DirectionAcked != 0 {
 		newest = s.Ack == s.Own.MaxAck && (!e.has(endAck) || s.Ack != e.maxAck && s.At >= e.ackAt)
 	}
 	if newest {
 		e.maxAck, e.ackAt, e.marks = s.Ack, s.At, e.marks|endAck
-	}
-	if other.has(endFIN) && segment.Covers(s.Ack, other.finEnd) {
-		e.ackAt = s.At
-		other.marks |= endCovered
 	}
 }
 

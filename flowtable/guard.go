@@ -28,8 +28,8 @@ func (g *guard) scope() uint32         { return g.sequence & guardScope }
 func (g *guard) setScope(scope uint32) { publish(&g.sequence, g.sequence&^guardScope|scope&guardScope) }
 
 // snapshot copies a slot word by word with atomic loads, so that they stay
-// between the two looks at the sequence; all but the links. It is false where the
-// slot is free, or the writer kept changing it.
+// between the two looks at the sequence; It is false where the slot holds no
+// connection, or the writer kept changing it.
 func snapshot(h *hot, l *cold, hotCopy *hot, coldCopy *cold) bool {
 	for range 64 {
 		before := atomic.LoadUint32(&h.guard.sequence)
@@ -40,7 +40,7 @@ func snapshot(h *hot, l *cold, hotCopy *hot, coldCopy *cold) bool {
 			return false
 		}
 		copyWords((*[hotWords]uint64)(unsafe.Pointer(hotCopy))[:], (*[hotWords]uint64)(unsafe.Pointer(h))[:])
-		copyWords((*[coldWords]uint64)(unsafe.Pointer(coldCopy))[1:], (*[coldWords]uint64)(unsafe.Pointer(l))[1:])
+		copyWords((*[coldWords]uint64)(unsafe.Pointer(coldCopy))[:], (*[coldWords]uint64)(unsafe.Pointer(l))[:])
 		if atomic.LoadUint32(&h.guard.sequence) == before {
 			return true
 		}

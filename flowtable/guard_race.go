@@ -5,7 +5,6 @@ package flowtable
 import (
 	"runtime"
 	"sync/atomic"
-	"unsafe"
 )
 
 // guard is a spin lock in builds with the race detector, which cannot know
@@ -39,6 +38,6 @@ func snapshot(h *hot, l *cold, hotCopy *hot, coldCopy *cold) bool {
 	}
 	hotCopy.low, hotCopy.high, hotCopy.ports, hotCopy.last, hotCopy.ends = h.low, h.high, h.ports, h.last, h.ends
 	hotCopy.guard.held.Store(h.guard.scope())
-	copy((*[coldWords]uint64)(unsafe.Pointer(coldCopy))[1:], (*[coldWords]uint64)(unsafe.Pointer(l))[1:])
+	*coldCopy = *l
 	return true
 }

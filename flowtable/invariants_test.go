@@ -9,8 +9,15 @@ import (
 // is not free; nothing else is in index, wheels and views.
 func (b *bench) invariants() error {
 	t := b.Table
-	used := 0
+	used, kept := 0, 0
 	for slot := uint32(1); slot < t.fresh.Load(); slot++ {
+		if t.hot[slot].remembered() {
+			kept++
+			if key := t.hot[slot].key(); t.find(t.hashes.Hash(&key), &key) != slot {
+				return fmt.Errorf("slot %d: the tuple that it remembers does not lead there", slot)
+			}
+			continue
+		}
 		if !t.hot[slot].used() {
 			continue
 		}
@@ -30,7 +37,7 @@ func (b *bench) invariants() error {
 	if got := int(t.stats.Connections.Load()); got != used {
 		return fmt.Errorf("%d connections are followed, %d are counted", used, got)
 	}
-	if err := t.checkIndex(used); err != nil {
+	if err := t.checkIndex(used + kept); err != nil {
 		return err
 	}
 	wheeled := 0
@@ -41,10 +48,10 @@ func (b *bench) invariants() error {
 		}
 		wheeled += n
 	}
-	if wheeled != used {
-		return fmt.Errorf("%d connections are followed, %d are in a wheel", used, wheeled)
+	if wheeled != used+kept {
+		return fmt.Errorf("%d connections are followed and %d tuples remembered, %d are in a wheel", used, kept, wheeled)
 	}
-	return t.checkFree(used)
+	return t.checkFree(used + kept)
 }
 
 // checkRest stores a connection elsewhere and loads it again.
@@ -55,12 +62,11 @@ func (t *Table) checkRest(slot uint32, c *connection) error {
 		d connection
 	)
 	c.store(&h, &l)
-	d.load(&h, &l, reference(t.reference.Load()), t.config.FirstSerial)
+	d.load(&h, &l, t.common())
 	if *c != d {
 		return fmt.Errorf("slot %d changes at rest:\n%+v\n%+v", slot, *c, d)
 	}
 	rest := &t.hot[slot]
-	l.links = t.cold[slot].links
 	if h.last != rest.last || h.ends != rest.ends || l != t.cold[slot] {
 		return fmt.Errorf("slot %d: its halves differ from what they hold:\n%#x %+v %+v\n%#x %+v %+v",
 			slot, h.last, h.ends, l, rest.last, rest.ends, t.cold[slot])
@@ -80,7 +86,7 @@ func (t *Table) checkIndex(used int) error {
 				continue
 			}
 			entries++
-			if !t.hot[b.slots[j]].used() {
+			if t.hot[b.slots[j]].last == 0 {
 				return fmt.Errorf("bucket %d leads to the free slot %d", i, b.slots[j])
 			}
 		}
@@ -107,17 +113,13 @@ func (t *Table) checkWheel(class uint8) (n int, err error) {
 			continue
 		}
 		before := uint32(0)
-		for slot := head; slot != 0; before, slot = slot, t.cold[slot].next() {
-			var c connection
-			t.load(slot, &c)
-			l := &t.cold[slot]
+		for slot := head; slot != 0; before, slot = slot, t.links[slot].next() {
+			of, l := t.classOf(slot), t.links[slot]
 			switch {
-			case uint8(c.class) != class || int(l.bucket()) != b:
-				return 0, fmt.Errorf("slot %d of class %d is in bucket %d of wheel %d", slot, c.class, b, class)
+			case of != class || int(l.bucket()) != b:
+				return 0, fmt.Errorf("slot %d of class %d is in bucket %d of wheel %d", slot, of, b, class)
 			case l.prev() != before:
 				return 0, fmt.Errorf("slot %d: before it is %d, not %d", slot, before, l.prev())
-			case !t.hot[slot].used():
-				return 0, fmt.Errorf("slot %d is free and in wheel %d", slot, class)
 			case l.next() == 0 && slot != w.tails[b]:
 				return 0, fmt.Errorf("bucket %d of wheel %d ends at %d, not %d", b, class, slot, w.tails[b])
 			}
@@ -132,11 +134,25 @@ func (t *Table) checkWheel(class uint8) (n int, err error) {
 	return n, nil
 }
 
+// classOf is the wheel that a slot is to be in, above all where it is free.
+func (t *Table) classOf(slot uint32) uint8 {
+	h := &t.hot[slot]
+	switch {
+	case h.remembered():
+		return remembered
+	case h.used():
+		var c connection
+		t.load(slot, &c)
+		return uint8(c.class)
+	}
+	return remembered + 1
+}
+
 func (t *Table) checkFree(used int) error {
 	free := 0
-	for slot := t.free; slot != 0; slot = t.cold[slot].next() {
-		if t.hot[slot].used() {
-			return fmt.Errorf("slot %d is followed and free", slot)
+	for slot := t.free; slot != 0; slot = t.links[slot].next() {
+		if t.hot[slot].last != 0 {
+			return fmt.Errorf("slot %d is in use and free", slot)
 		}
 		if free++; free > len(t.hot) {
 			return fmt.Errorf("the list of free slots has no end")

@@ -163,19 +163,25 @@ func (c *connection) moments(r *Record) {
 			r.At[m], r.Seen = at, r.Seen|1<<m
 		}
 	}
-	timed := !c.has(connOpeningUntimed)
+	timed, ended := !c.has(connOpeningUntimed), !c.has(connTeardownUntimed)
 	see(SYNAt, c.synAt, timed && c.has(connSYN))
 	see(SYNACKAt, c.synAckAt, timed && c.has(connSYNACK))
 	see(EstablishedAt, c.estAt, timed && c.marks&(connEst|connEstUntimed) == connEst)
-	see(RSTAt, c.rstAt, c.has(connRST))
+	see(RSTAt, c.rstAt, ended && c.has(connRST))
 	if !c.has(connFIN1) {
 		return
 	}
 	first, second := &c.ends[c.initiator], &c.ends[1-c.initiator]
 	see(FIN1At, first.finAt, true)
-	see(ACK1At, second.ackAt, first.marks&(endCovered|endUntimed) == endCovered)
-	see(FIN2At, second.finAt, second.has(endFIN))
-	see(ACK2At, first.ackAt, second.marks&(endCovered|endUntimed) == endCovered)
+	see(ACK1At, second.ackAt, answered(first, second))
+	see(FIN2At, second.finAt, ended && second.has(endFIN))
+	see(ACK2At, first.ackAt, ended && answered(second, first))
+}
+
+// answered tells whether the time is known at which a FIN was acknowledged by the
+// other side.
+func answered(e, by *end) bool {
+	return e.marks&(endCovered|endUntimed) == endCovered && by.ackAt > e.finAt-overtaking
 }
 
 // view is the record of a connection that is still followed, with the kernel

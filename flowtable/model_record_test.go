@@ -34,10 +34,22 @@ func (l *modelled) record(reason EndReason) Record {
 			r.At[moment], r.Seen = l.segments[i].At, r.Seen|1<<moment
 		}
 	}
-	for _, at := range r.At[SYNAt:FIN1At] {
-		if at-r.StartAt >= 1<<40 { // an opening of 18 minutes has no room
+	for moment, at := range r.At[SYNAt:FIN1At] {
+		room := int64(bits40) // 18 minutes
+		if r.Reused && Moment(moment) == SYNAt {
+			room = bits24 // 16 ms
+		}
+		if at-r.StartAt > room {
 			r.Seen &^= 1<<SYNAt | 1<<SYNACKAt | 1<<EstablishedAt
 		}
+	}
+	if l.lateAnswer() || fin1 >= 0 && l.answer(fin1) >= 0 && r.At[ACK1At] <= r.At[FIN1At]-overtaking {
+		r.Seen &^= 1 << ACK1At
+	}
+	if l.longTeardown() {
+		r.Seen &^= 1<<FIN2At | 1<<ACK2At | 1<<RSTAt
+	} else if fin2 >= 0 && l.answer(fin2) >= 0 && r.At[ACK2At] <= r.At[FIN2At]-overtaking {
+		r.Seen &^= 1 << ACK2At
 	}
 	for moment := range r.At {
 		if r.Seen&(1<<moment) == 0 {

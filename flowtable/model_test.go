@@ -1,6 +1,7 @@
 package flowtable
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/finwait/finwait/flowtable/segment"
@@ -33,13 +34,20 @@ func newModel(timeouts Timeouts) *model {
 }
 
 // ambiguous tells whether it depends on the grain of the timers if s, which
-// is older than others, still belongs to a connection. A connection in which
+// is older than others, still belongs to a connection, or meets its tuple. A connection in which
 // both sides send SYN-ACKs is left out too: who is the server of which one
 // depends on when one asks. So is a FIN that an older acknowledgement than the
 // last came with, and that overtook the other FIN: it is not kept.
 func (m *model) ambiguous(s *segment.Segment) bool {
 	key, side := segment.KeyOf(s)
 	l := m.live[key]
+	closedAt, closed := m.remembered[key]
+	if l != nil {
+		closedAt, closed = l.closed()
+	}
+	if keep := int64(m.timeouts.Linger + TimeWait); closed && s.At-closedAt <= keep && m.now-closedAt > keep {
+		return true
+	}
 	if l == nil {
 		return false
 	}
@@ -306,8 +314,12 @@ func (l *modelled) closed() (at int64, ok bool) {
 	for n := 1; n <= len(l.segments); n++ {
 		prefix := &modelled{segments: l.segments[:n]}
 		switch {
+		case prefix.reset() && l.longTeardown():
+			return l.end(), true
 		case prefix.reset():
 			return l.segments[n-1].At, true
+		case prefix.acknowledged() && (l.longTeardown() || l.lateAnswer()):
+			return l.end(), true
 		case prefix.acknowledged():
 			fin1, fin2 := prefix.fins()
 			return max(l.segments[fin1].At, l.segments[fin2].At,
@@ -315,6 +327,34 @@ func (l *modelled) closed() (at int64, ok bool) {
 		}
 	}
 	return 0, false
+}
+
+// lateAnswer tells whether FIN1 was answered so late that the time has no room.
+func (l *modelled) lateAnswer() bool {
+	fin1, _ := l.fins()
+	answer := l.answer(fin1)
+	return answer >= 0 && l.segments[answer].At-l.segments[fin1].At+overtaking > bits40
+}
+
+// longTeardown tells whether segments followed FIN2, its answer or, once there was
+// a FIN, a RST for so long that their times have no room.
+func (l *modelled) longTeardown() bool {
+	fin1, fin2 := l.fins()
+	if fin1 < 0 {
+		return false
+	}
+	rst := l.first(0, func(s *segment.Segment) bool { return s.Is(fR) })
+	for _, i := range [...]int{fin2, l.answer(fin2), rst} {
+		if i >= 0 && (i != l.answer(fin2) || l.segments[i].At > l.segments[fin2].At-overtaking) && l.end()-l.segments[i].At > bits40 {
+			return true
+		}
+	}
+	return false
+}
+
+// end is the time of the last segment.
+func (l *modelled) end() int64 {
+	return slices.MaxFunc(l.segments, func(a, b segment.Segment) int { return cmp.Compare(a.At, b.At) }).At
 }
 
 func (l *modelled) acknowledged() bool {
@@ -332,7 +372,7 @@ func (l *modelled) limit(timeouts Timeouts) (from, limit int64) {
 	if at, ok := l.closed(); ok {
 		return at, int64(timeouts.Linger)
 	}
-	from = slices.MaxFunc(l.segments, func(a, b segment.Segment) int { return int(a.At - b.At) }).At
+	from = l.end()
 	fin1, fin2 := l.fins()
 	switch {
 	case fin2 >= 0:

@@ -8,8 +8,8 @@
 // the client is a mark of the slot. FIN1 is the first FIN seen and comes from
 // the initiator, FIN2 is the other end's. A class says which timeout a
 // connection is under; each class has a timing wheel. A closed connection
-// lingers in its slot for late segments; after that only its tuple is
-// remembered.
+// lingers in its slot for late segments; after that the slot remembers only
+// its tuple, until that is forgotten or another connection needs the slot.
 //
 // # Accounts
 //
@@ -85,14 +85,15 @@ type Table struct {
 	config    Config
 	hot       []hot         // slots; slot 0 is nobody's
 	cold      []cold        // … their other halves
+	links     []link        // … and places in wheels
 	free      uint32        // list of free slots, linked by next
 	fresh     atomic.Uint32 // slots from here on were never used
 	index     index
-	wheels    [classes]wheel
+	wheels    [classes + 1]wheel
 	nextDue   int64 // when the first wheel is to turn
-	tuples    tupleMemory
 	now       int64
-	reference atomic.Int64 // see the type; at most farOff from now
+	reference atomic.Int64  // see common; at most farOff from now
+	serials   atomic.Uint64 // see common; at most manySerials from serial
 	started   bool
 	serial    uint64
 	lossAt    atomic.Int64
@@ -130,6 +131,7 @@ func New(config Config, h segment.Hasher) (*Table, error) {
 		}
 	}
 	t := &Table{config: config, serial: config.FirstSerial, hashes: &h}
+	t.serials.Store(t.serial)
 	t.fresh.Store(1)
 	t.lossAt.Store(math.MinInt64)
 	t.fullAt.Store(math.MinInt64)
@@ -150,23 +152,24 @@ func (t *Table) reserve() (err error) {
 	if t.index.buckets, err = Reserve[bucket](indexBuckets(t.config.MaxFlows)); err != nil {
 		return err
 	}
-	d := &t.config.Timeouts
-	if t.tuples, err = newTupleMemory(t.config.MaxFlows, int64(d.Linger+TimeWait)); err != nil {
+	if t.links, err = Reserve[link](slots); err != nil {
 		return err
 	}
-	t.wheels = [classes]wheel{
+	d := &t.config.Timeouts
+	t.wheels = [classes + 1]wheel{
 		opening:     newWheel(int64(d.Opening)),
 		established: newWheel(int64(d.Established)),
 		closing:     newWheel(int64(d.Closing)),
 		lingering:   newWheel(int64(d.Linger)),
+		remembered:  newWheel(int64(d.Linger + TimeWait)),
 	}
 	return nil
 }
 
 // Close gives the memory back. Nothing of the table may be used afterwards.
 func (t *Table) Close() error {
-	err := errors.Join(Release(t.hot), Release(t.cold), Release(t.index.buckets), Release(t.tuples.sets))
-	t.hot, t.cold, t.index.buckets, t.tuples.sets = nil, nil, nil, nil
+	err := errors.Join(Release(t.hot), Release(t.cold), Release(t.links), Release(t.index.buckets))
+	t.hot, t.cold, t.links, t.index.buckets = nil, nil, nil, nil
 	return err
 }
 
@@ -176,14 +179,11 @@ func (t *Table) Stats() *Stats { return &t.stats }
 // Capacity is the number of connections that can be followed at once.
 func (t *Table) Capacity() int { return int(t.config.MaxFlows) }
 
-// Memory is the octets reserved: for connections with their index, and for
-// remembered tuples.
+// Memory is the octets reserved: for connections or the tuples that they leave
+// behind, and for their index.
 func (t *Table) Memory() uint64 {
-	return uint64(len(t.hot))*(hotSize+coldSize) + uint64(len(t.index.buckets))*bucketSize + t.TupleMemory()
+	return uint64(len(t.hot))*slotSize + uint64(len(t.index.buckets))*bucketSize
 }
-
-// TupleMemory is the octets of Memory that are for remembered tuples.
-func (t *Table) TupleMemory() uint64 { return uint64(len(t.tuples.sets)) * tupleSetSize }
 
 // Lost notes that segments were lost on the way to this table at a time up to
 // now: connections that had begun by then may miss some of theirs.
@@ -261,72 +261,99 @@ func (t *Table) plain(slot uint32, s *segment.Segment, side uint8) bool {
 	return true
 }
 
-// plain counts a segment that moves the sequence numbers at most forward.
-func (e *hotEnd) plain(s *segment.Segment) {
-	e.packets = e.packets&^bits48 | (e.packets+1)&bits48
-	e.octets = e.octets&^bits48 | (e.octets+uint64(s.Octets))&bits48 | uint64(s.TCPFlags)<<48
-	if gain := int32(s.Seq + s.Payload - e.high); gain > 0 {
-		e.payload = e.payload&^bits48 | (e.payload+uint64(gain))&bits48
-		e.high += uint32(gain)
-	}
-	if s.Is(segment.ACK) && int32(s.Ack-e.maxAck) > 0 {
-		e.maxAck = s.Ack
-		e.acked = e.acked&^bits56 | uint64(s.At)&bits56
-	}
-}
-
 // load makes c the connection in a slot.
 func (t *Table) load(slot uint32, c *connection) {
-	c.load(&t.hot[slot], &t.cold[slot], reference(t.reference.Load()), t.config.FirstSerial)
+	c.load(&t.hot[slot], &t.cold[slot], t.common())
+}
+
+func (t *Table) common() (o common) {
+	o.at, o.serial = reference(t.reference.Load()), t.serials.Load()
+	if t.config.Accounting == AccountingSequence {
+		o.marks = connSequence
+	}
+	return o
+}
+
+// manySerials is how far the number near which the serials of slots lie may be
+// behind.
+const manySerials = 1 << 38
+
+// nextSerial is for another record.
+func (t *Table) nextSerial() (serial uint64) {
+	serial = t.serial
+	if t.serial++; t.serial-t.serials.Load() > manySerials {
+		t.serials.Store(t.serial)
+	}
+	return serial
 }
 
 // store puts c back into its slot.
 func (t *Table) store(slot uint32, c *connection) { c.store(&t.hot[slot], &t.cold[slot]) }
 
-// segment brings one segment to its connection in slot, or with 0 to a new one.
+// segment brings one segment to its connection in slot; where that is over, the
+// slot remembers its tuple, or there is none with 0, it begins a new one.
 func (t *Table) segment(s *segment.Segment, slot uint32, key *segment.Key, side uint8, hash uint64) {
 	c := &t.work
-	if slot != 0 {
+	if slot != 0 && t.hot[slot].used() {
 		t.load(slot, c)
-		if t.overdue(c, s) {
-			t.finish(slot, c, hash, c.idleReason())
+		if t.goesOn(slot, c, s, side, hash) {
+			c.follow(s, side)
+			t.move(slot, c)
+			t.store(slot, c)
+			return
+		}
+		if t.hot[slot].last == 0 {
 			slot = 0
 		}
 	}
-	if slot != 0 && s.Marks&segment.Final != 0 {
+	if slot = t.open(s, slot, key, side, hash); slot != 0 {
+		c.follow(s, side)
+		c.class = c.currentClass()
+		t.link(slot, c.class, t.deadline(c))
+		t.store(slot, c)
+	}
+}
+
+// goesOn tells whether a segment belongs to c. Where it does not, c has ended.
+func (t *Table) goesOn(slot uint32, c *connection, s *segment.Segment, side uint8, hash uint64) bool {
+	if t.overdue(c, s) {
+		t.finish(slot, c, hash, c.idleReason())
+		return false
+	}
+	if s.Marks&segment.Final != 0 {
 		c.takeOver(s, side)
 	}
-	if slot != 0 && c.beginsAnew(s, side) {
+	if c.beginsAnew(s, side) {
 		t.supersede(slot, c, hash)
-		slot = 0
+		return false
 	}
-	fresh := slot == 0
-	if fresh {
-		if slot = t.open(s, key, side, hash); slot == 0 {
-			return
-		}
-	}
-	c.follow(s, side)
-	if of := c.currentClass(); fresh || of != c.class {
-		if !fresh {
-			t.unlink(slot, c.class)
-		}
+	return true
+}
+
+// move brings a connection to the wheel of the class that it has come to.
+func (t *Table) move(slot uint32, c *connection) {
+	if of := c.currentClass(); of != c.class {
+		t.unlink(slot, c.class)
 		c.class = of
 		t.link(slot, of, t.deadline(c))
 	}
-	t.store(slot, c)
 }
 
-// open makes t.work a new connection, for a slot of its own. It is 0 where the
-// segment is a late one of a connection that is over.
-func (t *Table) open(s *segment.Segment, key *segment.Key, side uint8, hash uint64) (slot uint32) {
-	closedAt, known := t.tuples.recall(hash, s.At)
+// open makes t.work a new connection, in a slot that remembers its tuple or with 0
+// in another one. It is 0 where the segment is a late one of a connection that is
+// over.
+func (t *Table) open(s *segment.Segment, slot uint32, key *segment.Key, side uint8, hash uint64) uint32 {
+	closedAt, known := t.recall(slot, s.At)
 	if known && !s.Is(segment.SYN) {
 		t.late(s, key)
 		return 0
 	}
-	slot = t.take()
-	t.index.insert(hash, slot)
+	if slot != 0 {
+		t.unlink(slot, remembered)
+	} else {
+		slot = t.take()
+		t.index.insert(hash, slot)
+	}
 	t.stats.Opened.Add(1)
 	t.stats.Connections.Add(1)
 	c := &t.work
@@ -334,11 +361,9 @@ func (t *Table) open(s *segment.Segment, key *segment.Key, side uint8, hash uint
 	if t.config.Accounting == AccountingSequence {
 		c.marks |= connSequence
 	}
-	c.serial = t.serial
-	t.serial++
+	c.serial = t.nextSerial()
 	if known {
 		c.reuse(s, closedAt)
-		t.tuples.forget(hash)
 	}
 	return slot
 }
@@ -368,11 +393,11 @@ func (t *Table) supersede(slot uint32, c *connection, hash uint64) {
 // take returns a free slot, and makes one free where there is none.
 func (t *Table) take() uint32 {
 	fresh := t.fresh.Load()
-	if t.free == 0 && int(fresh) == len(t.hot) {
+	for t.free == 0 && int(fresh) == len(t.hot) {
 		t.evict()
 	}
 	if slot := t.free; slot != 0 {
-		t.free = t.cold[slot].next()
+		t.free = t.links[slot].next()
 		return slot
 	}
 	t.fresh.Store(fresh + 1)

@@ -2,100 +2,93 @@ package flowtable
 
 import "unsafe"
 
-// tupleWays fill one cache line.
-const tupleWays = 5
+// Closed tuples are remembered after their records were written, for
+// reuse_after_ns and to tell late segments from new connections. There is no memory
+// for that alone: the slot of a connection that closed keeps its key, with the time
+// of the close in place of that of the last segment, and stays in the index. It
+// waits in a wheel of its own until its time is over, and is the first to give way
+// where a connection needs a slot and there is none. So a table has room for
+// connections and closed tuples together, and none for tuples where connections
+// fill it.
 
-// tupleSet is one cache line of remembered tuples. A tuple is told by 39 bits of
-// its hash beside those that chose the set, so that two are taken for one another
-// about once in 10^11 look-ups.
-type tupleSet struct {
-	tags     [tupleWays]uint32 // the highest bit is set; 0 for a free place
-	_        uint32
-	closedAt [tupleWays]uint64 // tag 8 | 56
-}
+// crowdingOut is the most tuples that give way at once, so that the memory of one
+// need not wait for that of another; of a small table one in a thousand.
+const crowdingOut = 16
 
-const tupleSetSize = 64
-
-var _ [tupleSetSize]byte = [unsafe.Sizeof(tupleSet{})]byte{}
-
-// tupleMemory keeps closed tuples after their records were written, for
-// reuse_after_ns and to tell late segments from new connections. It is
-// set-associative: the oldest of a set gives way.
-type tupleMemory struct {
-	sets []tupleSet
-	keep int64 // ns after the close
-}
-
-// minTupleSets fill a page.
-const minTupleSets = 64
-
-// newTupleMemory has two places for each connection that is followed.
-func newTupleMemory(capacity uint32, keep int64) (tupleMemory, error) {
-	sets, err := Reserve[tupleSet](max(2*uint64(capacity)/tupleWays, minTupleSets))
-	return tupleMemory{sets: sets, keep: keep}, err
-}
-
-// home is the number of a tuple's set.
-func (m *tupleMemory) home(hash uint64) uint32 {
-	return uint32(uint64(uint32(hash)) * uint64(len(m.sets)) >> 32)
-}
-
-func (m *tupleMemory) set(hash uint64) *tupleSet { return &m.sets[m.home(hash)] }
-
-// place finds a tuple in its set, below 0 where it is not there.
-func (s *tupleSet) place(hash uint64) int {
-	tag := tupleTag(hash)
-	for i := range s.tags {
-		if s.tags[i] == tag && s.closedAt[i]>>56 == hash&0xff {
-			return i
-		}
+// remember leaves the tuple of a connection that closed in its slot. It is false
+// where the time to remember it is over.
+func (t *Table) remember(slot uint32, closedAt int64) bool {
+	if t.now-closedAt > t.keep() {
+		return false
 	}
-	return -1
+	t.hot[slot].become(uint64(closedAt)&bits56 | stateRemembered)
+	t.link(slot, remembered, closedAt+t.keep())
+	return true
 }
 
-func tupleTag(hash uint64) uint32 { return uint32(hash>>32) | 1<<31 }
+// keep is how long after its close a tuple is remembered, in ns.
+func (t *Table) keep() int64 { return t.wheels[remembered].timeout }
 
-// remember notes the close of a tuple. It tells whether another one had to be
-// forgotten before its time.
-func (m *tupleMemory) remember(hash uint64, closedAt, now int64) (forgot bool) {
-	s, ref := m.set(hash), reference(now)
-	at := s.place(hash)
-	if at < 0 {
-		at = 0
-		for i := range s.tags {
-			if s.tags[i] == 0 {
-				at = i
-				break
-			}
-			if ref.time(s.closedAt[i]) < ref.time(s.closedAt[at]) {
-				at = i
-			}
-		}
-		forgot = s.tags[at] != 0 && now-ref.time(s.closedAt[at]) <= m.keep
-	}
-	s.tags[at], s.closedAt[at] = tupleTag(hash), uint64(closedAt)&bits56|lay(hash, 8, 56)
-	return forgot
-}
-
-// recall tells when a tuple closed, if it did at most keep before now. After
-// that it is forgotten.
-func (m *tupleMemory) recall(hash uint64, now int64) (closedAt int64, ok bool) {
-	s := m.set(hash)
-	at := s.place(hash)
-	if at < 0 {
+// recall tells when the tuple in a slot closed, if the slot, which may be 0,
+// remembers one and that was at most keep before now.
+func (t *Table) recall(slot uint32, now int64) (closedAt int64, ok bool) {
+	if slot == 0 || !t.hot[slot].remembered() {
 		return 0, false
 	}
-	if closedAt = reference(now).time(s.closedAt[at]); now-closedAt > m.keep {
-		s.tags[at] = 0
-		return 0, false
-	}
-	return closedAt, true
+	closedAt = reference(t.reference.Load()).time(t.hot[slot].last)
+	return closedAt, now-closedAt <= t.keep()
 }
 
-// forget makes room once a new connection has taken the tuple.
-func (m *tupleMemory) forget(hash uint64) {
-	s := m.set(hash)
-	if at := s.place(hash); at >= 0 {
-		s.tags[at] = 0
+// crowdOut makes tuples give way, those that closed first, and tells whether there
+// were any.
+func (t *Table) crowdOut() bool {
+	most := min(max(len(t.hot)/1024, 1), crowdingOut)
+	n := 0
+	for ; n < most; n++ {
+		slot := t.wheels[remembered].earliest()
+		if slot == 0 {
+			break
+		}
+		t.unlink(slot, remembered)
+		t.due[n] = slot
 	}
+	t.stats.TuplesForgotten.Add(uint64(n))
+	t.forget(t.due[:n])
+	return n > 0
+}
+
+// forget frees slots that are in no wheel any more.
+func (t *Table) forget(slots []uint32) {
+	for _, slot := range slots {
+		fetchLines(unsafe.Pointer(&t.hot[slot]))
+	}
+	for i, slot := range slots {
+		t.keys[i] = t.hot[slot].key()
+		t.dueHashes[i] = t.hashes.Hash(&t.keys[i])
+		fetchLine(unsafe.Pointer(&t.index.buckets[t.index.home(t.dueHashes[i])]))
+	}
+	for i, slot := range slots {
+		t.release(slot, t.dueHashes[i])
+	}
+}
+
+// release makes a slot free.
+func (t *Table) release(slot uint32, hash uint64) {
+	t.hot[slot].become(0)
+	t.index.remove(hash, slot)
+	t.links[slot].setNext(t.free)
+	t.free = slot
+}
+
+// forgetAll makes a table new that follows no connection.
+func (t *Table) forgetAll() {
+	for slot := uint32(1); slot < t.fresh.Load(); slot++ {
+		if t.hot[slot].remembered() {
+			t.hot[slot].become(0)
+		}
+	}
+	clear(t.index.buckets)
+	t.wheels[remembered] = newWheel(t.keep())
+	t.free = 0
+	t.fresh.Store(1)
 }

@@ -34,7 +34,7 @@ func (t *Table) Look(closing bool, yield func(Place, *Record) bool) {
 		if closing && !t.hot[slot].closing() || !snapshot(&t.hot[slot], &t.cold[slot], &h, &l) {
 			continue
 		}
-		c.load(&h, &l, reference(t.reference.Load()), t.config.FirstSerial)
+		c.load(&h, &l, t.common())
 		c.record(&r, EndNone, t.lossy(&c, c.has(connEntry)))
 		if !yield(Place{c.serial, slot}, &r) {
 			return
@@ -61,7 +61,7 @@ func (t *Table) View(places []Place, yield func(i int, r *Record) bool) error {
 	)
 	for i, p := range places {
 		if p.slot < t.fresh.Load() && snapshot(&t.hot[p.slot], &t.cold[p.slot], &h, &l) {
-			batch[n].load(&h, &l, reference(t.reference.Load()), t.config.FirstSerial)
+			batch[n].load(&h, &l, t.common())
 			if batch[n].serial == p.Serial {
 				numbers[n] = i
 				n++

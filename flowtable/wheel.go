@@ -45,15 +45,19 @@ func (w *wheel) place(deadline int64) uint32 {
 	return uint32(uint64(at) % wheelBuckets)
 }
 
-// The links of a slot in its bucket's list; 0 ends it on either side.
-func (l *cold) prev() uint32   { return uint32(l.links & slotMask) }
-func (l *cold) next() uint32   { return uint32(l.links >> slotBits & slotMask) }
-func (l *cold) bucket() uint32 { return uint32(l.links >> (2 * slotBits)) }
+// link is a slot's place in its bucket's list: bucket 9 | next 27 | prev 27; 0
+// ends the list on either side. A free slot has the next free one. It is the
+// writer's own.
+type link uint64
 
-func (l *cold) setPrev(slot uint32) { l.links = l.links&^slotMask | uint64(slot) }
+func (l link) prev() uint32   { return uint32(l & slotMask) }
+func (l link) next() uint32   { return uint32(l >> slotBits & slotMask) }
+func (l link) bucket() uint32 { return uint32(l >> (2 * slotBits)) }
 
-func (l *cold) setNext(slot uint32) {
-	l.links = l.links&^(slotMask<<slotBits) | uint64(slot)<<slotBits
+func (l *link) setPrev(slot uint32) { *l = *l&^slotMask | link(slot) }
+
+func (l *link) setNext(slot uint32) {
+	*l = *l&^(slotMask<<slotBits) | link(slot)<<slotBits
 }
 
 // link puts a slot at the end of its bucket in the wheel of its class, so that
@@ -67,24 +71,24 @@ func (t *Table) link(slot uint32, of class, deadline int64) {
 		w.used[b/64] |= 1 << (b % 64)
 	} else {
 		last = w.tails[b]
-		t.cold[last].setNext(slot)
+		t.links[last].setNext(slot)
 	}
 	w.tails[b] = slot
-	t.cold[slot].links = uint64(last) | uint64(b)<<(2*slotBits)
+	t.links[slot] = link(last) | link(b)<<(2*slotBits)
 	w.size++
 }
 
 // unlink takes a slot out of the wheel of its class.
 func (t *Table) unlink(slot uint32, of class) {
-	w, l := &t.wheels[of], &t.cold[slot]
+	w, l := &t.wheels[of], t.links[slot]
 	prev, next, b := l.prev(), l.next(), l.bucket()
 	if prev != 0 {
-		t.cold[prev].setNext(next)
+		t.links[prev].setNext(next)
 	} else {
 		w.heads[b] = next
 	}
 	if next != 0 {
-		t.cold[next].setPrev(prev)
+		t.links[next].setPrev(prev)
 	} else {
 		w.tails[b] = prev
 	}

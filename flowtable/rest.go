@@ -1,0 +1,330 @@
+package flowtable
+
+import (
+	"unsafe"
+
+	"github.com/finwait/finwait/flowtable/segment"
+)
+
+// How a connection rests in the words of a slot. They are shared out by bits, the
+// wide part low: a time of 56 bits, a counter of 36 or 48, a duration of 40, which
+// is 18 minutes. A moment of the opening is a duration since startAt, reuseAfter
+// one by nature. Of the teardown, FIN1 has a time. Its answer is a duration since
+// FIN1, no sender waits longer for one (15 minutes: tcp_retries2,
+// Documentation/networking/ip-sysctl.rst); FIN2, its answer and a RST are durations
+// until endAt, since little comes after them. What is too long for its place is not
+// noted.
+//
+// Nothing rests that will not be asked for any more: of the acknowledgements before
+// a FIN that one only whose FIN is still to come.
+
+const (
+	bits24 = 1<<24 - 1
+	bits36 = 1<<36 - 1
+	bits40 = 1<<40 - 1
+	bits48 = 1<<48 - 1
+	bits56 = 1<<56 - 1
+
+	slotBits = 27
+	slotMask = 1<<slotBits - 1
+	endBits  = 9  // marks of an end
+	connBits = 20 // marks of a connection
+	// maxRepeats is where the counts of repeated SYNs and FINs stop, maxSlices
+	// where that of slices does.
+	maxRepeats = 127
+	maxSlices  = bits24
+	// overtaking is how long, in ns, an answer may be here before its FIN for its
+	// time to be noted: 68 s, more than any capture is out of order.
+	overtaking = int64(1) << 36
+)
+
+var _ [connSequence - 1<<connBits]struct{} // no mark at rest
+
+// common is what the slots of a table have in common. Times lie within 1.1 years to
+// either side of at, serials within 2^39 of serial.
+type common struct {
+	at     reference
+	serial uint64
+	marks  uint32
+}
+
+// reference is the time in whose neighbourhood, 1.1 years to either side, the
+// times of slots lie.
+type reference int64
+
+func (r reference) time(word uint64) int64 {
+	return int64(r) + (int64(word)-int64(r))<<8>>8
+}
+
+func (o *common) serialOf(word uint64) uint64 {
+	return o.serial + uint64(int64(word-o.serial)<<24>>24)
+}
+
+// counter is the signed counter in the low 48 bits, counter36 in the low 36.
+func counter(word uint64) uint64   { return uint64(int64(word) << 16 >> 16) }
+func counter36(word uint64) uint64 { return uint64(int64(word) << 28 >> 28) }
+
+// lay puts a value of so many bits into a word, at a shift.
+func lay(value uint64, bits, shift uint) uint64 { return (value & (1<<bits - 1)) << shift }
+
+// load makes c the connection in a slot's two halves.
+func (c *connection) load(h *hot, l *cold, o common) {
+	*c = connection{
+		key:       h.key(),
+		serial:    o.serialOf(l.serial),
+		startAt:   o.at.time(l.start),
+		endAt:     o.at.time(h.last),
+		marks:     uint32(l.serial>>(64-connBits)) | o.marks,
+		iface:     uint32(h.ends[1].octets>>56 | h.ends[1].payload>>56<<8 | h.ends[1].acked>>56<<16),
+		vlan:      uint16(h.ends[1].packets >> 36 & 0xfff),
+		slice:     uint32(l.fin2 >> 40),
+		oriented:  OrientedBy(h.last / stateOriented & 3),
+		client:    uint8(h.last / stateClient & 1),
+		initiator: uint8(h.last / stateInitiator & 1),
+	}
+	c.encap.Identifier = uint32(l.wrapping)
+	for i := range c.encap.Layers {
+		c.encap.Layers[i] = segment.Layer(l.half >> (48 + 4*i) & 15)
+	}
+	c.loadEnd(0, h, l)
+	c.loadEnd(1, h, l)
+	c.loadOpening(h, l)
+	if c.has(connFIN1) {
+		c.loadTeardown(h, l, o.at)
+	} else {
+		c.loadBefore(h, l, o.at)
+	}
+	c.class = c.currentClass()
+}
+
+func (c *connection) loadEnd(i int, h *hot, l *cold) {
+	e, from := &c.ends[i], &h.ends[i]
+	e.packets, e.octets, e.payload = counter36(from.packets), counter(from.octets), counter(from.payload)
+	e.marks = uint16(from.packets >> 48 & (1<<endBits - 1))
+	e.synRe, e.finRe = uint8(from.packets>>57), uint8(from.payload>>48)
+	e.flags = uint8(from.octets >> 48)
+	e.isn, e.high = l.isn[i], from.high
+	other := &h.ends[1-i]
+	if e.has(endFIN) {
+		e.finEnd = other.maxAck
+	}
+	if other.packets>>48&endFIN == 0 {
+		e.maxAck = from.maxAck
+	}
+}
+
+func (c *connection) loadOpening(h *hot, l *cold) {
+	syn := l.reuse
+	switch {
+	case c.has(connReuseOpen):
+		c.reuseAfter, syn = c.startAt-int64(l.reuse>>24), l.reuse&bits24
+	case c.has(connReused):
+		c.reuseAfter, syn = int64(l.reuse>>24), l.reuse&bits24
+	}
+	if c.has(connOpeningUntimed) {
+		c.synAt, c.synAckAt, c.estAt = c.startAt, c.startAt, c.startAt
+		return
+	}
+	if c.has(connSYN) {
+		c.synAt = c.startAt + int64(syn)
+	}
+	if c.has(connSYNACK) {
+		e := &h.ends[0]
+		c.synAckAt = c.startAt + int64(e.packets>>36&0xfff|e.octets>>56<<12|e.payload>>56<<20|e.acked>>56<<28|
+			l.serial>>40&15<<36)
+	}
+	if c.marks&(connEst|connEstUntimed) == connEst {
+		c.estAt = c.startAt + int64(l.start>>56|l.wrapping>>32<<8)
+	}
+}
+
+// loadBefore loads the moments of a connection without FINs.
+func (c *connection) loadBefore(h *hot, l *cold, ref reference) {
+	for i := range c.ends {
+		if c.ends[i].has(endAck) {
+			c.ends[i].ackAt = ref.time(h.ends[i].acked)
+		}
+	}
+	if c.has(connRST) {
+		c.rstAt = ref.time(l.fin1)
+	}
+}
+
+// loadTeardown loads the moments from FIN1 on.
+func (c *connection) loadTeardown(h *hot, l *cold, ref reference) {
+	first, second := &c.ends[c.initiator], &c.ends[1-c.initiator]
+	first.finAt = ref.time(l.fin1)
+	c.halfBase = int64(counter(l.half))
+	if first.has(endCovered) {
+		second.ackAt = first.finAt - overtaking + int64(h.ends[1-c.initiator].acked&bits40)
+	}
+	if second.has(endFIN) {
+		second.finAt = c.endAt - int64(l.fin2&bits40)
+	}
+	if c.awaits(first, second) {
+		first.ackAt = c.endAt - int64(h.ends[c.initiator].acked&bits40)
+	}
+	if c.has(connRST) {
+		c.rstAt = c.endAt - int64(h.ends[0].acked>>40&0xffff|h.ends[1].acked>>40&0xffff<<16|l.fin1>>56<<32)
+	}
+}
+
+// awaits tells whether the initiator's ackAt will be asked for: it answered FIN2,
+// or may have done so before FIN2 came here.
+func (c *connection) awaits(first, second *end) bool {
+	return second.has(endCovered) || first.has(endAck) && !second.has(endFIN)
+}
+
+// store puts c into a slot. Readers are kept out meanwhile.
+func (c *connection) store(h *hot, l *cold) {
+	c.fit()
+	syn, synAck, est := c.since(connSYN, c.synAt), c.since(connSYNACK, c.synAckAt), c.since(connEst, c.estAt)
+	switch {
+	case c.has(connReuseOpen):
+		syn |= uint64(c.startAt-c.reuseAfter) << 24
+	case c.has(connReused):
+		syn |= uint64(c.reuseAfter) << 24
+	}
+	layers := uint64(0)
+	for i, layer := range c.encap.Layers {
+		layers |= uint64(layer) << (4 * i)
+	}
+	t := c.teardown()
+	iface := uint64(c.iface)
+
+	h.guard.begin()
+	h.guard.setScope(c.key.Scope)
+	h.low, h.high, h.ports = c.key.Low, c.key.High, *(*uint32)(unsafe.Pointer(&c.key.LowPort))
+	h.last = uint64(c.endAt)&bits56 | c.stateOctet()
+	c.ends[0].store(&h.ends[0], lay(synAck, 12, 36), synAck>>12, synAck>>20, t.acked[0]|lay(synAck>>28, 8, 56))
+	c.ends[1].store(&h.ends[1], lay(uint64(c.vlan), 12, 36), iface, iface>>8, t.acked[1]|lay(iface>>16, 8, 56))
+	for i := range c.ends {
+		l.isn[i] = c.ends[i].isn
+		if c.ends[i].has(endFIN) {
+			h.ends[1-i].maxAck = c.ends[i].finEnd
+		}
+	}
+	l.start = uint64(c.startAt)&bits56 | lay(est, 8, 56)
+	l.fin1 = t.fin1
+	l.fin2 = t.fin2 | uint64(min(c.slice, maxSlices))<<40
+	l.serial = c.serial&bits40 | lay(synAck>>36, 4, 40) | uint64(c.marks)<<(64-connBits)
+	l.half = uint64(c.halfBase)&bits48 | layers<<48
+	l.wrapping = uint64(c.encap.Identifier) | est>>8<<32
+	l.reuse = syn
+	h.guard.done()
+}
+
+// store puts an end into its words. What else they hold lies right in the first
+// and the last, and in the lowest octets of the other two.
+func (e *end) store(to *hotEnd, inPackets, inOctets, inPayload, acked uint64) {
+	to.packets = e.packets&bits36 | inPackets | lay(uint64(e.marks), endBits, 48) | lay(uint64(e.synRe), 7, 57)
+	to.octets = e.octets&bits48 | lay(uint64(e.flags), 8, 48) | lay(inOctets, 8, 56)
+	to.payload = e.payload&bits48 | lay(uint64(e.finRe), 8, 48) | lay(inPayload, 8, 56)
+	to.acked = acked
+	to.high, to.maxAck = e.high, e.maxAck
+}
+
+// teardown is the moments of a teardown at rest, but for the octets of others.
+type teardown struct {
+	acked      [2]uint64
+	fin1, fin2 uint64
+}
+
+func (c *connection) teardown() (t teardown) {
+	if !c.has(connFIN1) {
+		t.acked = [2]uint64{uint64(c.ends[0].ackAt) & bits56, uint64(c.ends[1].ackAt) & bits56}
+		t.fin1 = uint64(c.rstAt) & bits56
+		return t
+	}
+	first, second := &c.ends[c.initiator], &c.ends[1-c.initiator]
+	t.fin1 = uint64(first.finAt) & bits56
+	if first.has(endCovered) {
+		t.acked[1-c.initiator] = uint64(second.ackAt-first.finAt+overtaking) & bits40
+	}
+	if second.has(endFIN) {
+		t.fin2 = uint64(c.endAt-second.finAt) & bits40
+	}
+	if c.awaits(first, second) {
+		t.acked[c.initiator] = uint64(c.endAt-first.ackAt) & bits40
+	}
+	if c.has(connRST) {
+		rst := uint64(c.endAt - c.rstAt)
+		t.acked[0] |= lay(rst, 16, 40)
+		t.acked[1] |= lay(rst>>16, 16, 40)
+		t.fin1 |= lay(rst>>32, 8, 56)
+	}
+	return t
+}
+
+// since is a moment of the opening as it rests, 0 where it was not seen.
+func (c *connection) since(mark uint32, at int64) uint64 {
+	if !c.has(mark) || mark == connEst && c.has(connEstUntimed) {
+		return 0
+	}
+	return uint64(at - c.startAt)
+}
+
+// fit drops what has no room: moments of an opening that took 18 minutes are not
+// noted, nor a reuse that long after the close.
+func (c *connection) fit() {
+	if c.has(connReuseOpen) && uint64(c.startAt-c.reuseAfter)>>40 != 0 || c.has(connReused) && uint64(c.reuseAfter)>>40 != 0 {
+		c.marks &^= connReuseOpen | connReused
+		c.reuseAfter = 0
+	}
+	syn := c.since(connSYN, c.synAt)
+	if (syn|c.since(connSYNACK, c.synAckAt)|c.since(connEst, c.estAt))>>40 != 0 ||
+		c.marks&(connReuseOpen|connReused) != 0 && syn>>24 != 0 { // overtaken by 16 ms
+		c.marks |= connOpeningUntimed
+	}
+	if c.has(connOpeningUntimed) {
+		c.synAt, c.synAckAt, c.estAt = c.startAt, c.startAt, c.startAt
+	}
+	if c.has(connFIN1) {
+		c.fitTeardown()
+	}
+}
+
+// fitTeardown drops the time of FIN1's answer where that took 17 minutes, what else
+// there is of a teardown where segments followed it for 18, and what has no use any
+// more. An answer that is here long before its FIN is moved up to it: such a time
+// is not noted.
+func (c *connection) fitTeardown() {
+	first, second := &c.ends[c.initiator], &c.ends[1-c.initiator]
+	switch {
+	case !first.has(endCovered):
+		second.ackAt = 0
+	case first.has(endUntimed):
+		second.ackAt = first.finAt
+	default:
+		second.ackAt = max(second.ackAt, first.finAt-overtaking)
+		if second.ackAt-first.finAt+overtaking > bits40 {
+			second.ackAt, first.marks = first.finAt, first.marks|endUntimed
+		}
+	}
+	switch {
+	case second.has(endUntimed):
+		first.ackAt = c.endAt
+	case second.has(endCovered):
+		first.ackAt = max(first.ackAt, second.finAt-overtaking)
+	case c.awaits(first, second):
+		first.ackAt = max(first.ackAt, c.endAt-bits40)
+	default:
+		first.ackAt = 0
+	}
+	if second.has(endFIN) && c.endAt-second.finAt > bits40 || second.has(endCovered) && c.endAt-first.ackAt > bits40 ||
+		c.has(connRST) && c.endAt-c.rstAt > bits40 {
+		c.marks |= connTeardownUntimed
+	}
+	if !c.has(connTeardownUntimed) {
+		return
+	}
+	if c.has(connRST) {
+		c.rstAt = c.endAt
+	}
+	if second.has(endFIN) {
+		second.finAt = c.endAt
+	}
+	if second.has(endCovered) {
+		first.ackAt = c.endAt
+	}
+}
