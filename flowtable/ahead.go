@@ -9,14 +9,12 @@ import (
 // updateBatch is the most segments that update takes.
 const updateBatch = 64
 
-// The distances, in segments, between the stages: enough that what was fetched
-// has come, and few enough that it is still in the nearest cache. Stages take
-// turns with every segment: in bursts, the memory stood still while segments were
-// followed, and they waited while it did not.
-const (
-	bucketAhead = 20
-	slotAhead   = 10
-)
+// group is how many segments go through a stage together, a divisor of updateBatch.
+// A fetch waits for the translation of its address, and with it all that comes
+// behind; a group's stand side by side, so that one need not wait for the other.
+// The lines of two groups are under way at a time: about as many as a core has room
+// for.
+const group = 8
 
 // lookAhead is what is known of a batch's segments before they are followed.
 type lookAhead struct {
@@ -26,27 +24,39 @@ type lookAhead struct {
 	sides [updateBatch]uint8
 }
 
-// fetchBucket is the first stage of segment i.
-func (t *Table) fetchBucket(i int, s *segment.Segment, hash uint64) {
-	a := &t.look
-	home := t.index.home(hash)
-	a.homes[i] = home
-	fetchLine(unsafe.Pointer(&t.index.buckets[home]))
-	a.sides[i] = a.keys[i].Set(s)
-}
-
-// fetchSlot is the second stage.
-func (t *Table) fetchSlot(i int, s *segment.Segment, hash uint64) {
-	a := &t.look
-	slot := t.index.likely(a.homes[i], hash)
-	a.slots[i] = slot
-	if slot == 0 {
+// fetchBuckets is the first stage of a group.
+func (t *Table) fetchBuckets(from int, batch []*segment.Segment, hashes []uint64) {
+	if from >= len(batch) {
 		return
 	}
-	fetchLines(unsafe.Pointer(&t.hot[slot]))
-	if s.Marks != 0 || s.Is(segment.SYN|segment.FIN|segment.RST) {
-		fetchLine(unsafe.Pointer(&t.cold[slot]))
-		fetchLine(unsafe.Pointer(&t.links[slot]))
+	a, to := &t.look, min(from+group, len(batch))
+	for i, hash := range hashes[from:to] {
+		a.homes[(from+i)%updateBatch] = t.index.home(hash)
+	}
+	fetchEight(unsafe.Pointer(&t.index.buckets[0]), (*[group]uint32)(a.homes[from:]))
+	for i, s := range batch[from:to] {
+		at := (from + i) % updateBatch
+		a.sides[at] = a.keys[at].Set(s)
+	}
+}
+
+// fetchSlots is the second stage.
+func (t *Table) fetchSlots(from int, batch []*segment.Segment, hashes []uint64) {
+	if from >= len(batch) {
+		return
+	}
+	a, to := &t.look, min(from+group, len(batch))
+	for i, hash := range hashes[from:to] {
+		at := (from + i) % updateBatch
+		a.slots[at] = t.index.likely(a.homes[at], hash)
+	}
+	fetchEightPairs(unsafe.Pointer(&t.hot[0]), (*[group]uint32)(a.slots[from:]))
+	for i, s := range batch[from:to] {
+		if s.Marks != 0 || s.Is(segment.SYN|segment.FIN|segment.RST) {
+			slot := a.slots[(from+i)%updateBatch]
+			fetchLine(unsafe.Pointer(&t.cold[slot]))
+			fetchLine(unsafe.Pointer(&t.links[slot]))
+		}
 	}
 }
 

@@ -15,6 +15,16 @@ func fetchLine(p unsafe.Pointer)
 //go:noescape
 func fetchLines(p unsafe.Pointer)
 
+// fetchEight is fetchLine for eight lines, told by their numbers from base on.
+//
+//go:noescape
+func fetchEight(base unsafe.Pointer, numbers *[group]uint32)
+
+// fetchEightPairs is the same for pairs of lines side by side.
+//
+//go:noescape
+func fetchEightPairs(base unsafe.Pointer, numbers *[group]uint32)
+
 // publish stores a value: after every store before it, before every store after
 // it, as others see them. An atomic store of sync/atomic orders loads as well, so
 // that those of the next segments would stand still.

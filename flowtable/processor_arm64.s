@@ -13,6 +13,74 @@ TEXT ·fetchLines(SB), NOSPLIT, $0-8
 	PRFM 64(R0), PLDL1KEEP
 	RET
 
+// func fetchEight(base unsafe.Pointer, numbers *[group]uint32)
+TEXT ·fetchEight(SB), NOSPLIT, $0-16
+	MOVD base+0(FP), R0
+	MOVD numbers+8(FP), R1
+	MOVWU 0(R1), R2
+	MOVWU 4(R1), R3
+	MOVWU 8(R1), R4
+	MOVWU 12(R1), R5
+	MOVWU 16(R1), R6
+	MOVWU 20(R1), R7
+	MOVWU 24(R1), R8
+	MOVWU 28(R1), R9
+	ADD R2<<6, R0, R2
+	ADD R3<<6, R0, R3
+	ADD R4<<6, R0, R4
+	ADD R5<<6, R0, R5
+	ADD R6<<6, R0, R6
+	ADD R7<<6, R0, R7
+	ADD R8<<6, R0, R8
+	ADD R9<<6, R0, R9
+	PRFM (R2), PLDL1KEEP
+	PRFM (R3), PLDL1KEEP
+	PRFM (R4), PLDL1KEEP
+	PRFM (R5), PLDL1KEEP
+	PRFM (R6), PLDL1KEEP
+	PRFM (R7), PLDL1KEEP
+	PRFM (R8), PLDL1KEEP
+	PRFM (R9), PLDL1KEEP
+	RET
+
+// func fetchEightPairs(base unsafe.Pointer, numbers *[group]uint32)
+TEXT ·fetchEightPairs(SB), NOSPLIT, $0-16
+	MOVD base+0(FP), R0
+	MOVD numbers+8(FP), R1
+	MOVWU 0(R1), R2
+	MOVWU 4(R1), R3
+	MOVWU 8(R1), R4
+	MOVWU 12(R1), R5
+	MOVWU 16(R1), R6
+	MOVWU 20(R1), R7
+	MOVWU 24(R1), R8
+	MOVWU 28(R1), R9
+	ADD R2<<7, R0, R2
+	ADD R3<<7, R0, R3
+	ADD R4<<7, R0, R4
+	ADD R5<<7, R0, R5
+	ADD R6<<7, R0, R6
+	ADD R7<<7, R0, R7
+	ADD R8<<7, R0, R8
+	ADD R9<<7, R0, R9
+	PRFM (R2), PLDL1KEEP
+	PRFM 64(R2), PLDL1KEEP
+	PRFM (R3), PLDL1KEEP
+	PRFM 64(R3), PLDL1KEEP
+	PRFM (R4), PLDL1KEEP
+	PRFM 64(R4), PLDL1KEEP
+	PRFM (R5), PLDL1KEEP
+	PRFM 64(R5), PLDL1KEEP
+	PRFM (R6), PLDL1KEEP
+	PRFM 64(R6), PLDL1KEEP
+	PRFM (R7), PLDL1KEEP
+	PRFM 64(R7), PLDL1KEEP
+	PRFM (R8), PLDL1KEEP
+	PRFM 64(R8), PLDL1KEEP
+	PRFM (R9), PLDL1KEEP
+	PRFM 64(R9), PLDL1KEEP
+	RET
+
 // func publish(p *uint32, value uint32)
 //
 // The barriers are DMB ISHST: stores wait for stores, and nothing else does.

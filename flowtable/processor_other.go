@@ -13,6 +13,12 @@ func fetchLine(unsafe.Pointer) {}
 // fetchLines does nothing either.
 func fetchLines(unsafe.Pointer) {}
 
+// fetchEight does nothing either.
+func fetchEight(unsafe.Pointer, *[group]uint32) {}
+
+// fetchEightPairs does nothing either.
+func fetchEightPairs(unsafe.Pointer, *[group]uint32) {}
+
 // publish stores a value: after every store before it, before every store after
 // it, as others see them.
 func publish(p *uint32, value uint32) { atomic.StoreUint32(p, value) }

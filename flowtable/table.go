@@ -215,15 +215,13 @@ func (t *Table) Update(batch []*segment.Segment, hashes []uint64) {
 }
 
 func (t *Table) update(batch []*segment.Segment, hashes []uint64) {
-	n := len(batch)
-	for i := -bucketAhead; i < n; i++ {
-		if ahead := i + bucketAhead; ahead < n {
-			t.fetchBucket(ahead, batch[ahead], hashes[ahead])
-		}
-		if ahead := i + slotAhead; ahead >= 0 && ahead < n {
-			t.fetchSlot(ahead, batch[ahead], hashes[ahead])
-		}
-		if i >= 0 {
+	t.fetchBuckets(0, batch, hashes)
+	t.fetchBuckets(group, batch, hashes)
+	t.fetchSlots(0, batch, hashes)
+	for from := 0; from < len(batch); from += group {
+		t.fetchBuckets(from+2*group, batch, hashes)
+		t.fetchSlots(from+group, batch, hashes)
+		for i := from; i < min(from+group, len(batch)); i++ {
 			t.follow(i, batch[i], hashes[i])
 		}
 	}
