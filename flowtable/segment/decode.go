@@ -83,7 +83,10 @@ func Decode(link LinkType, frame []byte, s *Segment) Outcome {
 	if transport.outcome != TCP {
 		return transport.outcome
 	}
-	if !s.decodeTCP(w.rest, transport) {
+	if len(w.rest) < transport.offset+tcpHeaderMin {
+		return Undecodable
+	}
+	if !s.decodeTCP((*[tcpHeaderMin]byte)(w.rest[transport.offset:]), transport.offset, transport.total) {
 		return Undecodable
 	}
 	s.decodeAddresses(w.etherType, w.rest)
@@ -109,15 +112,13 @@ func (w *walk) unknown() Outcome {
 	return NotIP
 }
 
-// decodeTCP reads the TCP header (RFC 9293 section 3.1). It changes nothing
-// where the header is not whole or reaches beyond the IP packet.
-func (s *Segment) decodeTCP(packet []byte, t transport) bool {
-	if len(packet) < t.offset+tcpHeaderMin {
-		return false
-	}
-	header := packet[t.offset : t.offset+tcpHeaderMin]
+// decodeTCP reads the TCP header (RFC 9293 section 3.1) that begins at an offset
+// into an IP packet of so many octets. It changes nothing where the header
+// reaches beyond the packet.
+func (s *Segment) decodeTCP(header *[tcpHeaderMin]byte, offset, total int) bool {
 	dataOffset := int(header[12]>>4) * 4
-	if dataOffset < tcpHeaderMin || t.total < t.offset+dataOffset {
+	payload := total - offset - dataOffset
+	if dataOffset < tcpHeaderMin || payload < 0 {
 		return false
 	}
 	s.SrcPort = binary.BigEndian.Uint16(header[0:])
@@ -125,8 +126,8 @@ func (s *Segment) decodeTCP(packet []byte, t transport) bool {
 	s.Seq = binary.BigEndian.Uint32(header[4:])
 	s.Ack = binary.BigEndian.Uint32(header[8:])
 	s.TCPFlags = header[13]
-	s.Octets = uint32(t.total)
-	s.Payload = uint32(t.total - t.offset - dataOffset)
+	s.Octets = uint32(total)
+	s.Payload = uint32(payload)
 	return true
 }
 

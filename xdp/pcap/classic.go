@@ -74,10 +74,10 @@ func newClassic(t *stream, v variant, order byteOrder) (*classic, error) {
 }
 
 // lengths are the captured and the original length in a packet's header.
-func (c *classic) lengths(header []byte) (captured, original uint32) {
+func (c *classic) lengths(header *[packetHeader]byte) (captured, original uint32) {
 	captured, original = c.order.uint32(header[8:]), c.order.uint32(header[12:])
 	// They changed places in version 2.3; some of its writers had not heard.
-	if c.minor < 3 || c.minor == 3 && captured > original {
+	if c.minor <= 3 && (c.minor < 3 || captured > original) {
 		return original, captured
 	}
 	return captured, original
@@ -85,16 +85,17 @@ func (c *classic) lengths(header []byte) (captured, original uint32) {
 
 func (c *classic) decode(s *Source, segments []segment.Segment) error {
 	t := c.stream
-	for s.filled < len(segments) {
-		t.mark = t.begin
-		record := t.front()
+	for begin := t.begin; s.filled < len(segments); t.begin = begin {
+		t.mark = begin
+		record := t.buffer[begin:t.end]
 		if len(record) < c.header {
 			if len(record) == 0 && errors.Is(t.err, io.EOF) {
 				return io.EOF
 			}
 			return t.short("packet header", int64(c.header))
 		}
-		captured, original := c.lengths(record)
+		header := (*[packetHeader]byte)(record)
+		captured, original := c.lengths(header)
 		if captured > capturedMax {
 			return &DamagedError{Offset: t.offset(), Reason: fmt.Sprintf("packet of %d captured octets, more than %d", captured, capturedMax)}
 		}
@@ -102,15 +103,15 @@ func (c *classic) decode(s *Source, segments []segment.Segment) error {
 		if len(record) < size {
 			return t.short("packet", int64(size))
 		}
-		at := int64(c.order.uint32(record))*1e9 + int64(c.order.uint32(record[4:]))*c.fractionNS
 		to := &segments[s.filled]
 		outcome := segment.Decode(c.link, record[c.header:size], to)
 		s.counts.Packets++
 		s.counts.Octets += uint64(original)
 		s.counts.Outcomes[outcome]++
-		t.advance(size)
+		begin += size
 		if outcome == segment.TCP {
-			to.At, to.WireLength, to.Interface = at, original, s.index
+			to.At = int64(c.order.uint32(header[0:]))*1e9 + int64(c.order.uint32(header[4:]))*c.fractionNS
+			to.WireLength, to.Interface = original, s.index
 			s.filled++
 		}
 	}
