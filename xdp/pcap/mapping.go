@@ -15,13 +15,13 @@ const (
 	// window is how much of a mapped file is made ready at once. Its lines
 	// are fetched in order, which the processor's prefetchers follow; by
 	// itself a reader would wait for one packet header after the other, since
-	// each tells where the next one is. A window fits the first level of the
-	// cache.
-	window    = 16 << 10
+	// each tells where the next one is. A window fits the second level of the
+	// cache and leaves room there for what the segments are followed in.
+	window    = 64 << 10
 	cacheLine = 64
 
 	// watchEvery is after how many octets a mapped file is asked for its size.
-	watchEvery = 256 << 10
+	watchEvery = 1 << 20
 
 	// releaseEvery is how much of a mapped file is let go at once behind the
 	// reader, so that a large file does not fill the process.
@@ -77,11 +77,7 @@ func (m *mapping) touch(begin, end int) (int, error) {
 			return max(end, size), errShrunk
 		}
 	}
-	sum := m.sum
-	for _, line := 0, m.octets[end:to]; len(line) > 0; line = line[min(cacheLine, len(line)):] {
-		sum += line[0]
-	}
-	m.sum = sum
+	m.sum += fetch(m.octets[end:to])
 	if begin-m.released >= 2*releaseEvery {
 		// Pages that are not let go only stay longer than they need.
 		_ = unix.Madvise(m.octets[m.released:m.released+releaseEvery], unix.MADV_DONTNEED)
@@ -91,6 +87,15 @@ func (m *mapping) touch(begin, end int) (int, error) {
 		return to, io.EOF
 	}
 	return to, nil
+}
+
+// fetch loads one octet of every cache line, one after the other: several in one
+// turn of the loop took a quarter longer.
+func fetch(octets []byte) (sum byte) {
+	for i := 0; i < len(octets); i += cacheLine {
+		sum += octets[i]
+	}
+	return sum
 }
 
 // size is how many of the mapped octets the file has now.
