@@ -18,37 +18,41 @@ const group = 8
 
 // lookAhead is what is known of a batch's segments before they are followed.
 type lookAhead struct {
-	homes [updateBatch]uint32 // buckets
-	slots [updateBatch]uint32 // where the connections are likely to be, 0 for nowhere
-	keys  [updateBatch]segment.Key
-	sides [updateBatch]uint8
+	hashes [updateBatch]uint64
+	homes  [updateBatch]uint32 // buckets
+	slots  [updateBatch]uint32 // where the connections are likely to be, 0 for nowhere
+	keys   [updateBatch]segment.Key
+	sides  [updateBatch]uint8
 }
 
-// fetchBuckets is the first stage of a group.
+// fetchBuckets is the first stage of a group. hashes may be nil.
 func (t *Table) fetchBuckets(from int, batch []*segment.Segment, hashes []uint64) {
 	if from >= len(batch) {
 		return
 	}
 	a, to := &t.look, min(from+group, len(batch))
-	for i, hash := range hashes[from:to] {
-		a.homes[(from+i)%updateBatch] = t.index.home(hash)
-	}
-	fetchEight(unsafe.Pointer(&t.index.buckets[0]), (*[group]uint32)(a.homes[from:]))
 	for i, s := range batch[from:to] {
 		at := (from + i) % updateBatch
 		a.sides[at] = a.keys[at].Set(s)
+		if hashes != nil {
+			a.hashes[at] = hashes[from+i]
+		} else {
+			a.hashes[at] = t.hashes.Hash(&a.keys[at])
+		}
+		a.homes[at] = t.index.home(a.hashes[at])
 	}
+	fetchEight(unsafe.Pointer(&t.index.buckets[0]), (*[group]uint32)(a.homes[from:]))
 }
 
 // fetchSlots is the second stage.
-func (t *Table) fetchSlots(from int, batch []*segment.Segment, hashes []uint64) {
+func (t *Table) fetchSlots(from int, batch []*segment.Segment) {
 	if from >= len(batch) {
 		return
 	}
 	a, to := &t.look, min(from+group, len(batch))
-	for i, hash := range hashes[from:to] {
-		at := (from + i) % updateBatch
-		a.slots[at] = t.index.likely(a.homes[at], hash)
+	for i := from; i < to; i++ {
+		at := i % updateBatch
+		a.slots[at] = t.index.likely(a.homes[at], a.hashes[at])
 	}
 	fetchEightPairs(unsafe.Pointer(&t.hot[0]), (*[group]uint32)(a.slots[from:]))
 	for i, s := range batch[from:to] {

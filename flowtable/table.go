@@ -205,24 +205,29 @@ func (t *Table) lossy(c *connection, entry bool) bool {
 // Now is the latest time that the table has heard of.
 func (t *Table) Now() int64 { return t.now }
 
-// Update follows a batch of segments. hashes[i] is the hash of batch[i]'s
-// key. Both slices are the caller's again afterwards.
+// Update follows a batch of segments. hashes[i] is the hash of batch[i]'s key;
+// where nobody has hashed them yet, hashes is nil. Both slices are the caller's
+// again afterwards.
 func (t *Table) Update(batch []*segment.Segment, hashes []uint64) {
-	for i := 0; i < len(batch); i += updateBatch {
-		n := min(updateBatch, len(batch)-i)
-		t.update(batch[i:i+n], hashes[i:i+n])
+	for len(batch) > 0 {
+		n := min(updateBatch, len(batch))
+		t.update(batch[:n], hashes)
+		batch = batch[n:]
+		if hashes != nil {
+			hashes = hashes[n:]
+		}
 	}
 }
 
 func (t *Table) update(batch []*segment.Segment, hashes []uint64) {
 	t.fetchBuckets(0, batch, hashes)
 	t.fetchBuckets(group, batch, hashes)
-	t.fetchSlots(0, batch, hashes)
+	t.fetchSlots(0, batch)
 	for from := 0; from < len(batch); from += group {
 		t.fetchBuckets(from+2*group, batch, hashes)
-		t.fetchSlots(from+group, batch, hashes)
+		t.fetchSlots(from+group, batch)
 		for i := from; i < min(from+group, len(batch)); i++ {
-			t.follow(i, batch[i], hashes[i])
+			t.follow(i, batch[i], t.look.hashes[i])
 		}
 	}
 }

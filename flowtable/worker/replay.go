@@ -39,7 +39,6 @@ type Replayer struct {
 	quiet  func()
 	ahead  bool // there is a CPU to read ahead on
 	batch  [batchSize]*segment.Segment
-	hashes [batchSize]uint64
 	loads  []*load // for reading ahead; made when first needed
 }
 
@@ -67,11 +66,7 @@ func (r *Replayer) Run(ctx context.Context, source Source) error {
 			return err
 		}
 		n, err := source.Receive(r.batch[:], sourceWait)
-		for i, s := range r.batch[:n] {
-			key, _ := segment.KeyOf(s)
-			r.hashes[i] = r.hasher.Hash(&key)
-		}
-		r.follow(r.batch[:n], r.hashes[:n], &first)
+		r.follow(r.batch[:n], nil, &first)
 		if err != nil {
 			return ended(err)
 		}
@@ -81,8 +76,8 @@ func (r *Replayer) Run(ctx context.Context, source Source) error {
 	}
 }
 
-// follow brings segments to the table. first tells that they are the first of
-// their source.
+// follow brings segments to the table, with their hashes or nil. first tells
+// that they are the first of their source.
 func (r *Replayer) follow(batch []*segment.Segment, hashes []uint64, first *bool) {
 	if len(batch) == 0 {
 		return

@@ -147,7 +147,6 @@ type Worker struct {
 	lossSeen      int64
 	fullSeen      int64
 	batch         [batchSize]*segment.Segment
-	hashes        [batchSize]uint64
 }
 
 func newWorker(team *Team, id, size int, m Member) *Worker {
@@ -233,7 +232,7 @@ func (w *Worker) turn(wait time.Duration) error {
 	w.sinceNap += n
 	w.watchLoss(now)
 	if len(w.inbox) == 0 {
-		w.follow(n)
+		w.member.Table.Update(w.batch[:n], nil)
 		if n == len(w.batch) { // the next one has segments of before now
 			now = min(now, w.batch[n-1].At)
 		}
@@ -252,15 +251,6 @@ func (w *Worker) turn(wait time.Duration) error {
 		w.member.Table.Advance(min(horizon, now))
 	}
 	return err
-}
-
-// follow brings the first n segments of the batch to the table.
-func (w *Worker) follow(n int) {
-	for i, s := range w.batch[:n] {
-		key, _ := segment.KeyOf(s)
-		w.hashes[i] = w.team.hasher.Hash(&key)
-	}
-	w.member.Table.Update(w.batch[:n], w.hashes[:n])
 }
 
 // deal brings the first n segments of the batch to the rings of their owners.
