@@ -92,24 +92,23 @@ func replay(ctx context.Context, o replayOptions, paths []string, stdout, stderr
 			err = errors.Join(err, s.Close())
 		}
 	}()
-	hasher, records := segment.NewHasher(), worker.NewReplayRecords()
-	table, err := flowtable.New(flowtable.Config{MaxFlows: o.maxFlows, Timeouts: o.timeouts, Records: records}, hasher)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	summary := export.NewSummary()
+	writer := newRecordWriter(summary, output, cancel)
+	hasher := segment.NewHasher()
+	table, err := flowtable.New(flowtable.Config{MaxFlows: o.maxFlows, Timeouts: o.timeouts, Records: writer.records}, hasher)
 	if err != nil {
 		return fmt.Errorf("--max-flows: %w", err)
 	}
 	defer func() { err = errors.Join(err, table.Close()) }()
 
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	summary := export.NewSummary()
-	published := make(chan error, 1)
-	go func() { published <- writeRecords(records.Deliver, summary, output, cancel) }()
+	writer.start()
 	bar := newProgress(stderr, sources)
 	replayer := worker.NewReplayer(table, hasher)
-	replayer.WhenQuiet(records.Flush)
+	replayer.WhenQuiet(writer.flush)
 	damage := follow(ctx, replayer, sources)
-	records.Close()
-	writeErr := <-published
+	writeErr := writer.finish()
 	bar.done()
 	if writeErr != nil {
 		return fmt.Errorf("writing records: %w", writeErr)
@@ -168,25 +167,6 @@ func follow(ctx context.Context, r *worker.Replayer, sources []*pcap.Source) err
 	}
 	r.Close()
 	return damage
-}
-
-// writeRecords writes what publish delivers to the output and the summary.
-// Where the output takes no more, nothing is left to do: it cancels the replay.
-func writeRecords(publish func(deliver func([]flowtable.Record)), summary *export.Summary, output export.Sink, cancel context.CancelCauseFunc) error {
-	var failed error
-	publish(func(records []flowtable.Record) {
-		_ = summary.Write(records) // never an error
-		if output == nil || failed != nil {
-			return
-		}
-		if failed = output.Write(records); failed != nil {
-			cancel(failed)
-		}
-	})
-	if output == nil || failed != nil {
-		return failed
-	}
-	return output.Close()
 }
 
 // replayTraffic says what was read and what of it belongs to no connection.
