@@ -46,7 +46,7 @@ func (e usageError) Unwrap() error { return e.error }
 
 // execute runs one command line and returns the exit status.
 func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	root := newRoot()
+	root := newRoot(args)
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
@@ -78,7 +78,10 @@ func lines(err error) []error {
 	return all
 }
 
-func newRoot() *cobra.Command {
+// newRoot has all commands, or those that measure where args begin with one of
+// them: the flags of the others come from the document of the API, which takes as
+// long to make as a small capture to follow.
+func newRoot(args []string) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "finwait",
 		Short: "Measure how TCP connections end",
@@ -104,6 +107,9 @@ and whether the network, the application or a kernel was to blame.`,
 	for _, cmd := range []*cobra.Command{newRunCommand(), newReplayCommand(), newLabCommand(), newBenchCommand()} {
 		cmd.GroupID = measuring
 		root.AddCommand(cmd)
+		if len(args) > 0 && args[0] == cmd.Name() {
+			return root
+		}
 	}
 	for _, cmd := range newAskingCommands() {
 		cmd.GroupID = askingGroup
