@@ -268,12 +268,17 @@ func (t *Table) finish(slot uint32, c *connection, hash uint64, reason EndReason
 // end writes the last record of a connection that is in no wheel, and
 // frees its slot, or leaves its tuple there.
 func (t *Table) end(slot uint32, c *connection, hash uint64, k *segment.Counters, reason EndReason) {
-	lossy := t.lossy(c, c.has(connEntry))
-	t.settleCounters(c, k)
-	t.write(c, reason, lossy)
+	t.writeLast(c, k, reason)
 	if !c.has(connClosed) || !t.remember(slot, c.closedAt()) {
 		t.release(slot, hash)
 	}
+}
+
+// writeLast writes the last record of a connection.
+func (t *Table) writeLast(c *connection, k *segment.Counters, reason EndReason) {
+	lossy := t.lossy(c, c.has(connEntry))
+	t.settleCounters(c, k)
+	t.write(c, reason, lossy)
 	t.stats.Connections.Add(-1)
 }
 
@@ -359,38 +364,43 @@ func (t *Table) dropStrays() {
 	}
 }
 
-// Flush writes the records of all connections that are still followed. One
-// that is closed says so, the others give reason.
+// Flush writes the records of all connections that are still followed, and leaves
+// the table as it was made, but for its clock. A connection that is closed says so,
+// the others give reason. No closed tuple is remembered: nothing follows, or another
+// capture (see Restart).
 func (t *Table) Flush(reason EndReason) {
 	for slot, fresh := uint32(1), t.fresh.Load(); slot < fresh; {
 		n := 0
 		for ; slot < fresh && n < len(t.due); slot++ {
 			if t.hot[slot].used() {
-				c := &t.loaded[n]
-				t.load(slot, c)
-				t.unlink(slot, c.class)
+				t.load(slot, &t.loaded[n])
 				t.due[n] = slot
 				n++
+			} else if t.hot[slot].remembered() {
+				t.hot[slot].become(0)
 			}
 		}
-		t.fetchEnds(n)
 		t.takeCounters(n)
 		for i, at := range t.due[:n] {
 			c, why := &t.loaded[i], reason
 			if c.has(connClosed) {
 				why = EndClosed
 			}
-			t.end(at, c, t.dueHashes[i], &t.counters[i], why)
+			t.writeLast(c, &t.counters[i], why)
+			t.hot[at].become(0)
 		}
 	}
+	clear(t.index.buckets)
+	for i := range t.wheels {
+		t.wheels[i].clear()
+	}
+	t.free = 0
+	t.fresh.Store(1)
 }
 
-// Restart sets the clock of an empty table, back or forth, and forgets closed
-// tuples: after Flush, for a capture that begins before the last one ended.
+// Restart sets the clock of an empty table, back or forth: after Flush, for a
+// capture that begins before the last one ended.
 func (t *Table) Restart(now int64) {
-	if t.started {
-		t.forgetAll()
-	}
 	t.now, t.started = now-1, true
 	t.reference.Store(now)
 	for i := range t.wheels {

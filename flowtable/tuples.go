@@ -79,16 +79,3 @@ func (t *Table) release(slot uint32, hash uint64) {
 	t.links[slot].setNext(t.free)
 	t.free = slot
 }
-
-// forgetAll makes a table new that follows no connection.
-func (t *Table) forgetAll() {
-	for slot := uint32(1); slot < t.fresh.Load(); slot++ {
-		if t.hot[slot].remembered() {
-			t.hot[slot].become(0)
-		}
-	}
-	clear(t.index.buckets)
-	t.wheels[remembered] = newWheel(t.keep())
-	t.free = 0
-	t.fresh.Store(1)
-}

@@ -35,6 +35,11 @@ func newWheel(timeout int64) wheel {
 	return wheel{timeout: timeout, tick: span/wheelTicks + 1}
 }
 
+// clear empties the wheel.
+func (w *wheel) clear() {
+	w.heads, w.used, w.size = [wheelBuckets]uint32{}, [wheelBuckets / 64]uint64{}, 0
+}
+
 // set makes a tick the one that is due next: once the whole of it is over.
 func (w *wheel) set(tick int64) { w.cursor, w.dueAt = tick, (tick+1)*w.tick }
 
