@@ -39,13 +39,15 @@ type PhasesStats struct {
 	Teardown  PhaseStats `json:"teardown" doc:"FIN1 to ACK2, or to a RST after FIN1"`
 }
 
-// PhaseStats are the percentiles of one phase, by the nearest rank: exact below
-// 134 ms, of longer ones less than 2 parts in 10^8 too short.
+// PhaseStats are the percentiles of one phase, by the nearest rank. Of a group of
+// up to 512 connections they are exact below 134 ms, and less than 2 parts in 10^8
+// too short above; of a larger one they are off by at most 1/128, but for the
+// maximum.
 type PhaseStats struct {
 	Count uint64 `json:"count" doc:"Connections of which this phase is known"`
-	P50NS *int64 `json:"p50_ns"`
-	P90NS *int64 `json:"p90_ns"`
-	P99NS *int64 `json:"p99_ns"`
+	P50NS *int64 `json:"p50_ns" doc:"In groups of more than 512 connections at most 1/128 off"`
+	P90NS *int64 `json:"p90_ns" doc:"In groups of more than 512 connections at most 1/128 off"`
+	P99NS *int64 `json:"p99_ns" doc:"In groups of more than 512 connections at most 1/128 off"`
 	MaxNS *int64 `json:"max_ns"`
 }
 

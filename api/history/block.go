@@ -45,7 +45,7 @@ type Block struct {
 	Peer [Rows]flowtable.Peer
 	// Phases follow from At. A question about all records would otherwise spend
 	// most of its time on them.
-	Phases [Rows]Codes
+	Phases [flowtable.Phases][Rows]Code
 }
 
 // Side is one end of the connections.
@@ -95,7 +95,9 @@ func (b *Block) Set(i int, r *flowtable.Record, publishedAt int64) {
 	if b.Peer[i] != r.Peer {
 		b.Peer[i] = r.Peer
 	}
-	b.Phases[i].read(r)
+	for p := range b.Phases {
+		b.Phases[p][i] = phaseCode(r, flowtable.Phase(p))
+	}
 }
 
 func (s *Side) set(i int, from *flowtable.Side) {

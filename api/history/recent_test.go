@@ -76,7 +76,7 @@ func TestBlockKeepsRecords(t *testing.T) {
 			if got != want || known != wanted {
 				t.Fatalf("row %d: %v %d %v, want %d %v", i, p, got, known, want, wanted)
 			}
-			if c := b.Phases[i][p]; (c != Unknown) != wanted || wanted && c != Encode(want) {
+			if c := b.Phases[p][i]; (c != Unknown) != wanted || wanted && c != Encode(want) {
 				t.Fatalf("row %d: %v has code %d, want that of %d %v", i, p, c, want, wanted)
 			}
 		}

@@ -1,76 +1,50 @@
 package query
 
 import (
-	"fmt"
-
 	"github.com/finwait/finwait/api"
 	"github.com/finwait/finwait/api/history"
 	"github.com/finwait/finwait/flowtable"
 )
 
-// durations collects how long the phases of connections took, by group. It
-// keeps all of them, 16 octets for each connection, and so is bounded by the
-// history that feeds it.
-//
-// The connections of a group are a list of chunks in one arena, each as large
-// as all before it up to a bound. The first place of a chunk is its header.
+// durations collects how long the phases of connections took, by group. Of a
+// group of few connections it lists all, those of a larger one it counts: what
+// a question writes to stays in the nearest caches, and leaves the others to the
+// workers.
 type durations struct {
-	arena []history.Codes // memory of flowtable.Reserve
-	used  uint32
-	cells []cell // for each group
+	cells  []cell // for each group
+	lists  list
+	counts counts
+
+	// Of one call of add, what is to be counted: rows, and the histograms of
+	// their groups.
+	rows       [history.Rows]uint16
+	histograms [history.Rows]uint32
 }
 
-// cell is the connections of one group. Places are in the arena; there is
-// nothing at 0.
+// cell is the connections of one group.
 type cell struct {
-	first, last uint32 // chunks
-	next, end   uint32 // of the last: where the next connection goes, and where it is full
-	count       uint32 // in the chunks before the last
+	count uint32
+	at    uint32 // the last chunk of its list; where there are more than listed, its histograms
 }
 
-// Chunks end up at maxChunk places: no power of two, for then the places that
-// many groups write to next would fall on the same few lines of the nearest
-// cache.
-const (
-	minChunk = 4
-	maxChunk = 1000
-)
-
-// The header of a chunk has its size and where the next one is.
-const (
-	headerSize = iota
-	headerNext
-)
+// listed is how many connections of a group are listed.
+const listed = 512
 
 // spare keeps the memory of one question for the next, which would have to
 // fault it in again. Questions beside each other have their own.
 var spare = make(chan *durations, 1)
 
-// newDurations has room for so many connections, or a few more.
+// newDurations has room for so many connections in as many groups; where fewer
+// groups take more, it grows.
 func newDurations(connections uint64) (*durations, error) {
 	d := new(durations)
 	select {
 	case d = <-spare:
 	default:
 	}
-	d.used, d.cells = 1, d.cells[:0]
-	// A group of one connection takes a chunk of four places.
-	return d, d.enlarge(minChunk*connections + 1<<10)
-}
-
-// enlarge makes the arena have at least so many places.
-func (d *durations) enlarge(places uint64) error {
-	if uint64(len(d.arena)) >= places {
-		return nil
-	}
-	larger, err := flowtable.Reserve[history.Codes](places)
-	if err != nil {
-		return fmt.Errorf("the phases of connections: %w", err)
-	}
-	copy(larger, d.arena[:min(int(d.used), len(d.arena))])
-	err = d.free()
-	d.arena = larger
-	return err
+	d.cells = d.cells[:0]
+	d.counts.reset()
+	return d, d.lists.reset(connections)
 }
 
 // release ends a question.
@@ -78,14 +52,8 @@ func (d *durations) release() {
 	select {
 	case spare <- d:
 	default:
-		_ = d.free() // unmapping what was mapped does not fail
+		_ = d.lists.free() // unmapping what was mapped does not fail
 	}
-}
-
-func (d *durations) free() error {
-	arena := d.arena
-	d.arena = nil
-	return flowtable.Release(arena)
 }
 
 // add takes the phases of rows, which are of the groups, of which there are n.
@@ -93,70 +61,64 @@ func (d *durations) add(f *frame, rows []uint16, groups []uint32, n int) error {
 	if missing := n - len(d.cells); missing > 0 {
 		d.cells = append(d.cells, make([]cell, missing)...)
 	}
+	counted := 0
 	for k, row := range rows {
 		c := &d.cells[groups[k]]
-		if c.next == c.end {
-			if err := d.grow(c); err != nil {
+		if c.count < listed {
+			if err := d.lists.add(c, &f.block.Phases, row); err != nil {
 				return err
 			}
+			continue
 		}
-		d.arena[c.next] = f.block.Phases[row]
-		c.next++
+		if c.count == listed {
+			d.turn(c)
+		}
+		c.count++
+		d.rows[counted%history.Rows], d.histograms[counted%history.Rows] = row, c.at
+		counted++
+	}
+	for p := range f.block.Phases {
+		d.counts.add(&f.block.Phases[p], d.rows[:counted], d.histograms[:counted])
+		for k := range d.histograms[:counted] {
+			d.histograms[k]++ // of the next phase
+		}
 	}
 	return nil
 }
 
-// grow gives a group one more chunk.
-func (d *durations) grow(c *cell) error {
-	size := uint32(minChunk)
-	if c.first != 0 {
-		size = min(2*(c.end-c.last), maxChunk)
-		c.count += c.end - c.last - 1
-		d.arena[c.last][headerNext] = history.Code(d.used)
-	} else {
-		c.first = d.used
-	}
-	if int(d.used+size) > len(d.arena) {
-		if err := d.enlarge(2 * uint64(d.used+size)); err != nil {
-			return err
+// turn counts what was listed of a group.
+func (d *durations) turn(c *cell) {
+	var (
+		first      = d.counts.group()
+		codes      [history.Rows]history.Code
+		rows       [listed]uint16
+		histograms [listed]uint32
+	)
+	for p := range uint32(flowtable.Phases) {
+		d.lists.phase(c, p, codes[:])
+		for i := range rows {
+			rows[i], histograms[i] = uint16(i), first+p
 		}
+		d.counts.add(&codes, rows[:], histograms[:])
 	}
-	c.last, c.next, c.end = d.used, d.used+1, d.used+size
-	d.arena[c.last] = history.Codes{headerSize: history.Code(size)}
-	d.used += size
-	return nil
-}
-
-// len is how many connections a group has.
-func (c *cell) len() int {
-	if c.first == 0 {
-		return 0
-	}
-	return int(c.count + c.next - c.last - 1)
-}
-
-// chunks calls yield with the connections of a group, piece by piece.
-func (d *durations) chunks(c *cell, yield func([]history.Codes) bool) {
-	for at := c.first; at != 0; {
-		header := d.arena[at]
-		end := at + uint32(header[headerSize])
-		if at == c.last {
-			end = c.next
-		}
-		if !yield(d.arena[at+1 : end]) {
-			return
-		}
-		at = uint32(header[headerNext])
-	}
+	c.at = first
 }
 
 // phases returns the percentiles of the phases of a group.
-func (d *durations) phases(group uint32) [flowtable.Phases]percentiles {
+func (d *durations) phases(group uint32) (of [flowtable.Phases]percentiles) {
 	if int(group) >= len(d.cells) {
-		return [flowtable.Phases]percentiles{}
+		return of
 	}
 	c := &d.cells[group]
-	return percentilesOf(c.len(), func(yield func([]history.Codes) bool) { d.chunks(c, yield) })
+	var codes [listed]history.Code
+	for p := range uint32(flowtable.Phases) {
+		if c.count > listed {
+			of[p] = d.counts.percentiles(c.at+p, c.count)
+		} else {
+			of[p] = percentilesOf(codes[:d.lists.phase(c, p, codes[:])])
+		}
+	}
+	return of
 }
 
 // stats returns them for an answer.

@@ -54,6 +54,7 @@ const (
 const (
 	costTerm    = 1
 	costPort    = 2
+	costCode    = 4
 	costNumber  = 8
 	costAddress = 16
 	costText    = 40
@@ -83,6 +84,9 @@ func (f *Filter) narrow(in *frame, rows []uint16, fits func(knowledge) bool) []u
 	}
 	return rows
 }
+
+// everything is known of what is on record.
+func everything(knowledge) bool { return true }
 
 // needs is the most that any predicate needs.
 func (f *Filter) needs() knowledge {
@@ -131,4 +135,26 @@ func terms[T ~uint8](needs knowledge, column func(*history.Block) *[history.Rows
 		}
 		return rows[:n]
 	}}
+}
+
+// narrowCodes leaves the rows whose code is from least to greatest, and those that
+// have none where they are wanted: a question reads four octets of a row there
+// rather than the times that the code is of.
+func narrowCodes(codes *[history.Rows]history.Code, rows []uint16, least, greatest history.Code, unknown bool) []uint16 {
+	n := 0
+	for _, row := range rows {
+		rows[n] = row
+		if c := codes[row]; c >= least && c <= greatest && c != history.Unknown || unknown && c == history.Unknown {
+			n++
+		}
+	}
+	return rows[:n]
+}
+
+// codesWithin are those of what is at least a bound in ns, or at most.
+func codesWithin(bound int64, most bool) (least, greatest history.Code) {
+	if most {
+		return 0, history.Encode(bound)
+	}
+	return history.Encode(bound), history.Unknown
 }

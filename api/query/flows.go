@@ -126,7 +126,7 @@ func (p *Page) rank(ctx context.Context, h history.History, f *Filter, o *Order,
 	first := ranking{order: o, limit: limit + 1}
 	_, err := h.Scan(ctx, history.Range{First: c.first, End: c.last}, func(run history.Run) bool {
 		in := frame{block: run.Block, names: run.Names}
-		for _, row := range f.choose(&s, &in, run.From, run.To) {
+		for _, row := range f.narrow(&in, first.entering(run.Block, s.all(run.From, run.To)), everything) {
 			r := ranked{id: run.Position + uint64(row)}
 			r.value, r.known = o.by.value(&in, int(row))
 			if !r.known {

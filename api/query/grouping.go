@@ -95,17 +95,31 @@ func addressField(of sides, network bool) fill {
 		if of == clientSide {
 			addresses = &f.block.Client.Address
 		}
-		for k, row := range rows {
-			high, low := binary.BigEndian.Uint64(addresses[row][:8]), binary.BigEndian.Uint64(addresses[row][8:])
-			if network {
-				mask := &g.networks[1]
-				if high == 0 && low>>32<<32 == mappedMark {
-					mask = &g.networks[0]
-				}
-				high, low = high&mask.highMask, low&mask.lowMask
-			}
-			ids[k][n] = [2]uint64{high, low}
+		fillAddresses(addresses, rows, ids, n)
+		if network {
+			g.mask(ids, n)
 		}
+	}
+}
+
+// fillAddresses stands alone: in a variable's function nothing is inlined.
+func fillAddresses(addresses *[history.Rows][16]byte, rows []uint16, ids []groupID, n int) {
+	ids = ids[:len(rows)]
+	for k, row := range rows {
+		a := &addresses[row]
+		ids[k][n] = [2]uint64{binary.BigEndian.Uint64(a[:8]), binary.BigEndian.Uint64(a[8:])}
+	}
+}
+
+// mask makes networks of addresses.
+func (g *Grouping) mask(ids []groupID, n int) {
+	for k := range ids {
+		id := &ids[k][n]
+		mask := &g.networks[1]
+		if id[0] == 0 && id[1]>>32<<32 == mappedMark {
+			mask = &g.networks[0]
+		}
+		id[0], id[1] = id[0]&mask.highMask, id[1]&mask.lowMask
 	}
 }
 

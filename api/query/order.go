@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+
+	"github.com/finwait/finwait/api/history"
 )
 
 // Order is what connections are sorted by. Those of which it is not known come
@@ -122,6 +124,16 @@ func (k *ranking) offer(r ranked) (slot int, taken bool) {
 		k.heap[i], k.heap[last] = k.heap[last], k.heap[i]
 		i = last
 	}
+}
+
+// entering leaves the rows of records that may be among the first, as far as
+// their codes tell.
+func (k *ranking) entering(b *history.Block, rows []uint16) []uint16 {
+	if k.order.by.codes == nil || len(k.heap) == 0 || len(k.heap) < k.limit || !k.heap[0].known {
+		return rows
+	}
+	least, greatest := codesWithin(k.heap[0].value, !k.order.Descending)
+	return narrowCodes(k.order.by.codes(b), rows, least, greatest, false)
 }
 
 // sorted returns what was kept, first to last; nothing may be offered after.

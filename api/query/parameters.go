@@ -212,9 +212,14 @@ func addressParameter(name, doc string, of sides) Parameter {
 			list = append(list, newPrefix(p))
 		}
 		b.filter.add(predicate{costAddress, opened, func(f *frame, rows []uint16) []uint16 {
+			switch of {
+			case clientSide:
+				return list.keep(&f.block.Client.Address, rows)
+			case serverSide:
+				return list.keep(&f.block.Server.Address, rows)
+			}
 			return keep(rows, func(row uint16) bool {
-				return of&clientSide != 0 && list.contain(&f.block.Client.Address[row]) ||
-					of&serverSide != 0 && list.contain(&f.block.Server.Address[row])
+				return list.contain(&f.block.Client.Address[row]) || list.contain(&f.block.Server.Address[row])
 			})
 		}})
 		return nil
@@ -334,7 +339,15 @@ func boundParameter(prefix, doc string, q *quantity, most bool) Parameter {
 	return Parameter{Name: prefix + q.name, Doc: doc + q.doc, Example: example, Scopes: scopes, read: func(b *building, values []string) error {
 		bound, err := parse(values[0])
 		b.filter.closing = b.filter.closing || q.fin
-		b.filter.add(predicate{costNumber, q.needs, func(f *frame, rows []uint16) []uint16 {
+		cost := costNumber
+		if q.codes != nil {
+			cost = costCode
+		}
+		b.filter.add(predicate{cost, q.needs, func(f *frame, rows []uint16) []uint16 {
+			if q.codes != nil {
+				least, greatest := codesWithin(bound, most)
+				rows = narrowCodes(q.codes(f.block), rows, least, greatest, true)
+			}
 			return keep(rows, func(row uint16) bool {
 				v, known := q.value(f, int(row))
 				return known && (v == bound || v < bound == most)

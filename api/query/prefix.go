@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net/netip"
 	"strings"
+
+	"github.com/finwait/finwait/api/history"
 )
 
 // prefix matches 16-octet addresses. Its zero value matches all. An IPv6
@@ -51,6 +53,18 @@ func (p prefixes) contain(a *[16]byte) bool {
 		}
 	}
 	return false
+}
+
+// keep leaves the rows whose address any of them contains.
+func (p prefixes) keep(addresses *[history.Rows][16]byte, rows []uint16) []uint16 {
+	n := 0
+	for _, row := range rows {
+		rows[n] = row
+		if p.contain(&addresses[row]) {
+			n++
+		}
+	}
+	return rows[:n]
 }
 
 var errAddress = errors.New(`not an IP address or CIDR prefix such as "192.0.2.7", "192.0.2.0/24" or "2001:db8::/32"`)

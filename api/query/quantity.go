@@ -26,6 +26,9 @@ type quantity struct {
 	needs knowledge
 	fin   bool // known only of connections with a FIN
 	value func(f *frame, i int) (int64, bool)
+	// codes are those of the values, nil where there are none. A connection
+	// that is followed may have a value without a code.
+	codes func(*history.Block) *[history.Rows]history.Code
 }
 
 // quantities in the order in which they are documented.
@@ -114,12 +117,20 @@ func betweenQuantity(name, doc string, from, to flowtable.Moment) quantity {
 
 // phaseQuantity is a phase; of a connection that is followed, so far.
 func phaseQuantity(p flowtable.Phase, doc string) quantity {
-	return quantity{name: p.String(), doc: doc, unit: InNanoseconds, needs: closed, fin: true, value: func(f *frame, i int) (int64, bool) {
-		if ns, ok := f.block.Phase(i, p); ok {
-			return ns, true
-		}
+	return quantity{name: p.String(), doc: doc, unit: InNanoseconds, needs: closed, fin: true,
+		value: func(f *frame, i int) (int64, bool) { return f.phase(i, p) },
+		codes: func(b *history.Block) *[history.Rows]history.Code { return &b.Phases[p] }}
+}
+
+func (f *frame) phase(i int, p flowtable.Phase) (int64, bool) {
+	switch c := f.block.Phases[p][i]; {
+	case c == history.Unknown:
 		return f.soFar(i, p)
-	}}
+	case c.Exact():
+		return c.NS(), true
+	default:
+		return f.block.Phase(i, p)
+	}
 }
 
 // soFar is how long a phase of a connection that is followed has lasted; it is

@@ -28,6 +28,7 @@ type queriesOptions struct {
 	rounds int
 	turn   time.Duration
 	rate   int
+	least  int      // answers of each question
 	asked  []string // names of questions
 }
 
@@ -57,7 +58,8 @@ func newBenchQueriesCommand() *cobra.Command {
 a CPU of its own, follows connections as fast as it can, and gives how long the
 answers take and how much slower the worker is. Quiet turns and turns with
 questions take turns, round by round; the worker's loss is the median of the
-ratios within a round. Questions about records are asked of as many as --recent
+ratios within a round. Where the rounds gave too few answers for a 99th
+percentile, more are asked for afterwards. Questions about records are asked of as many as --recent
 says, with whole connections as load; those about connections of as many as
 --flows says, all of them open, with data segments as load. Nothing else should
 run meanwhile.`,
@@ -71,6 +73,7 @@ run meanwhile.`,
 	flags.IntVar(&o.rounds, "rounds", 5, "rounds in which every question takes its turn")
 	flags.DurationVar(&o.turn, "turn", time.Second, "how long a turn is")
 	flags.IntVar(&o.rate, "rate", 5, "questions a second about records; about connections it is 50")
+	flags.IntVar(&o.least, "answers", 150, "answers of each question at least, for the percentiles")
 	flags.StringSliceVar(&o.asked, "questions", questionNames(), "which to ask")
 	o.bench.addFlags(flags)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -130,6 +133,8 @@ func (o *queriesOptions) validated() (recent, flows uint64, err error) {
 		return 0, 0, usageError{fmt.Errorf("--rounds %d: choose 1 to %d", o.rounds, maxRepeats)}
 	case o.turn < 10*time.Millisecond || o.turn > time.Minute:
 		return 0, 0, usageError{fmt.Errorf("--turn %v: choose 10ms to 1m", o.turn)}
+	case o.least < 1 || o.least > 1e6:
+		return 0, 0, usageError{fmt.Errorf("--answers %d: choose 1 to 1M", o.least)}
 	case o.rate < 1 || o.rate > 1000:
 		return 0, 0, usageError{fmt.Errorf("--rate %d: choose 1 to 1000", o.rate)}
 	}
@@ -209,6 +214,13 @@ func (o *queriesOptions) ask(ctx context.Context, p *benchProgress, live bool, r
 			p.Add(1)
 		}
 	}
+	p.Stage("more answers", int64(len(of)))
+	for i, q := range of {
+		if err := turns[i].askMore(ctx, client, q.path, o.least); err != nil {
+			return err
+		}
+		p.Add(1)
+	}
 	for i, q := range of {
 		*to = append(*to, turns[i].results(q.name, w.unit)...)
 	}
@@ -252,6 +264,24 @@ func serveQuestions(w *busyWorker, kept history.History, names *api.Names) (get 
 type turns struct {
 	took         []float64 // ns of each answer
 	quiet, asked []float64 // what the worker did a second in each round
+}
+
+// between is the time from one question to the next where answers alone count.
+const between = 50 * time.Millisecond
+
+// askMore asks until there are so many answers.
+func (t *turns) askMore(ctx context.Context, get func(context.Context, string) error, path string, answers int) error {
+	for len(t.took) < answers {
+		began := time.Now()
+		if err := get(ctx, path); err != nil {
+			return err
+		}
+		t.took = append(t.took, float64(time.Since(began)))
+		if err := sleep(ctx, between-time.Since(began)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // askAt asks so often a second until ctx ends, or as fast as it is answered
