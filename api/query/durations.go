@@ -15,16 +15,15 @@ type durations struct {
 	lists  list
 	counts counts
 
-	// Of one call of add, what is to be counted: rows, and the histograms of
-	// their groups.
-	rows       [history.Rows]uint16
-	histograms [history.Rows]uint32
+	// Of one call of add, what is to be counted: rows, and their groups in counts.
+	rows   [history.Rows]uint16
+	groups [history.Rows]uint32
 }
 
 // cell is the connections of one group.
 type cell struct {
 	count uint32
-	at    uint32 // the last chunk of its list; where there are more than listed, its histograms
+	at    uint32 // the last chunk of its list; where there are more than listed, its number in counts
 }
 
 // listed is how many connections of a group are listed.
@@ -74,14 +73,11 @@ func (d *durations) add(f *frame, rows []uint16, groups []uint32, n int) error {
 			d.turn(c)
 		}
 		c.count++
-		d.rows[counted%history.Rows], d.histograms[counted%history.Rows] = row, c.at
+		d.rows[counted], d.groups[counted] = row, c.at
 		counted++
 	}
 	for p := range f.block.Phases {
-		d.counts.add(&f.block.Phases[p], d.rows[:counted], d.histograms[:counted])
-		for k := range d.histograms[:counted] {
-			d.histograms[k]++ // of the next phase
-		}
+		d.counts.add(uint32(p), &f.block.Phases[p], d.rows[:counted], d.groups[:counted])
 	}
 	return nil
 }
@@ -89,19 +85,19 @@ func (d *durations) add(f *frame, rows []uint16, groups []uint32, n int) error {
 // turn counts what was listed of a group.
 func (d *durations) turn(c *cell) {
 	var (
-		first      = d.counts.group()
-		codes      [history.Rows]history.Code
-		rows       [listed]uint16
-		histograms [listed]uint32
+		codes  [history.Rows]history.Code
+		rows   [listed]uint16
+		groups [listed]uint32
+		number = d.counts.group()
 	)
+	for i := range rows {
+		rows[i], groups[i] = uint16(i), number
+	}
 	for p := range uint32(flowtable.Phases) {
 		d.lists.phase(c, p, codes[:])
-		for i := range rows {
-			rows[i], histograms[i] = uint16(i), first+p
-		}
-		d.counts.add(&codes, rows[:], histograms[:])
+		d.counts.add(p, &codes, rows[:], groups[:])
 	}
-	c.at = first
+	c.at = number
 }
 
 // phases returns the percentiles of the phases of a group.
@@ -113,7 +109,7 @@ func (d *durations) phases(group uint32) (of [flowtable.Phases]percentiles) {
 	var codes [listed]history.Code
 	for p := range uint32(flowtable.Phases) {
 		if c.count > listed {
-			of[p] = d.counts.percentiles(c.at+p, c.count)
+			of[p] = d.counts.percentiles(c.at, p, c.count)
 		} else {
 			of[p] = percentilesOf(codes[:d.lists.phase(c, p, codes[:])])
 		}

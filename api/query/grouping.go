@@ -43,7 +43,7 @@ type Grouping struct {
 	ids        []groupID
 	recent     [1 << recentBits]uint32 // number + 1 of a group, by a hash of its id
 	interfaces []string
-	scratch    [history.Rows]groupID
+	scratch    [128]groupID
 }
 
 // groupID tells groups apart: what each field is, in 16 octets.
@@ -163,8 +163,17 @@ func NewGrouping(fields []string, lengths Networks) (*Grouping, error) {
 	return g, nil
 }
 
-// deal writes the group of each row to groups.
+// deal writes the group of each row to groups. It takes so many rows at a time
+// that what it writes in between stays in the nearest cache.
 func (g *Grouping) deal(f *frame, rows []uint16, groups []uint32) {
+	for len(rows) > 0 {
+		n := min(len(rows), len(g.scratch))
+		g.dealSome(f, rows[:n], groups)
+		rows, groups = rows[n:], groups[n:]
+	}
+}
+
+func (g *Grouping) dealSome(f *frame, rows []uint16, groups []uint32) {
 	ids := g.scratch[:len(rows)]
 	for n, field := range g.fields {
 		field.fill(g, f, rows, ids, n)

@@ -26,11 +26,11 @@ func middle(bucket uint32) uint64 {
 	return least + (next-1-least)/2
 }
 
-// counts has the histograms of groups, one after another those of the phases of
-// each. The waits of a group spread over few octaves, which come with the first
-// code in them. What does not fit in the octets of an octave is carried.
+// counts has the histograms of groups. The waits of a group spread over few octaves,
+// which come with the first code in them. What does not fit in the octets of an
+// octave is carried.
 type counts struct {
-	histograms []histogram
+	histograms []histograms
 	octaves    []uint8  // buckets of each; there is nothing in number 0
 	carriedIn  []uint32 // for each octave: which of carried; 0 while it is none
 	carried    [][buckets]uint32
@@ -38,10 +38,10 @@ type counts struct {
 	places [history.Rows]uint32 // in octaves, of one call of add
 }
 
-// histogram is of one phase.
-type histogram struct {
-	octaves [octaves]uint32 // which of counts; 0 while there is nothing in one
-	end     history.Code    // after the greatest that is known
+// histograms are of the phases of one group, side by side: they are about as long.
+type histograms struct {
+	octaves [octaves][flowtable.Phases]uint32 // which of counts; 0 while there is nothing in one
+	end     [flowtable.Phases]history.Code    // after the greatest that is known
 }
 
 // reset empties the counts.
@@ -51,29 +51,29 @@ func (c *counts) reset() {
 	c.carried = append(c.carried[:0], [buckets]uint32{})
 }
 
-// group returns where the histograms of a new group begin.
-func (c *counts) group() (first uint32) {
-	first = uint32(len(c.histograms))
-	c.histograms = append(c.histograms, make([]histogram, flowtable.Phases)...)
-	return first
+// group returns the number of a new group.
+func (c *counts) group() (number uint32) {
+	c.histograms = append(c.histograms, histograms{})
+	return uint32(len(c.histograms) - 1)
 }
 
-// add counts the codes of rows, each in the histogram of its group. It first
-// finds all the buckets and then counts in them: a processor that does not know
-// yet where it writes to cannot go on reading.
-func (c *counts) add(codes *[history.Rows]history.Code, rows []uint16, histograms []uint32) {
+// add counts a phase of rows, each in its group. It first finds all the buckets
+// and then counts in them: a processor that does not know yet where it writes to
+// cannot go on reading.
+func (c *counts) add(phase uint32, codes *[history.Rows]history.Code, rows []uint16, groups []uint32) {
 	in, places := c.histograms, c.places[:len(rows)]
-	histograms = histograms[:len(rows)]
+	groups, phase = groups[:len(rows)], phase%flowtable.Phases
 	for k, row := range rows {
 		code := codes[row]
-		h := &in[histograms[k]]
-		octave := h.octaves[code>>history.CodeMantissa]
+		h := &in[groups[k]]
+		octave := h.octaves[code>>history.CodeMantissa][phase]
 		if octave == 0 {
-			octave = c.octave(h, code)
+			octave = c.octave()
+			h.octaves[code>>history.CodeMantissa][phase] = octave
 		}
 		places[k] = octave*buckets + uint32(code>>bucketShift%buckets)
-		if code+1 > h.end { // never of what is not known
-			h.end = code + 1
+		if code+1 > h.end[phase] { // never of what is not known
+			h.end[phase] = code + 1
 		}
 	}
 	all := c.octaves
@@ -85,11 +85,10 @@ func (c *counts) add(codes *[history.Rows]history.Code, rows []uint16, histogram
 	}
 }
 
-// octave makes that of a code.
-func (c *counts) octave(h *histogram, code history.Code) (number uint32) {
+// octave returns the number of a new one.
+func (c *counts) octave() (number uint32) {
 	number = uint32(len(c.carriedIn))
 	c.octaves, c.carriedIn = append(c.octaves, make([]uint8, buckets)...), append(c.carriedIn, 0)
-	h.octaves[code>>history.CodeMantissa] = number
 	return number
 }
 
@@ -109,21 +108,21 @@ func (c *counts) in(octave, bucket uint32) uint32 {
 	return c.carried[c.carriedIn[octave]][bucket] + uint32(c.octaves[octave*buckets+bucket])
 }
 
-// percentiles are those of a histogram of n codes.
-func (c *counts) percentiles(histogram, n uint32) (p percentiles) {
-	h := &c.histograms[histogram]
-	n -= c.in(h.octaves[octaves-1], unknownBucket)
+// percentiles are those of a phase of a group of n connections.
+func (c *counts) percentiles(group, phase, n uint32) (p percentiles) {
+	h := &c.histograms[group]
+	n -= c.in(h.octaves[octaves-1][phase], unknownBucket)
 	if n == 0 {
 		return p
 	}
-	p.count, p.max = uint64(n), (h.end - 1).NS()
+	p.count, p.max = uint64(n), (h.end[phase] - 1).NS()
 	var (
 		wanted = ranks(int(n))
 		to     = [...]*int64{&p.p50, &p.p90, &p.p99}
 		below  = 0
 	)
 	for bucket, at := uint32(0), 0; ; bucket++ {
-		octave := h.octaves[bucket>>bucketBits]
+		octave := h.octaves[bucket>>bucketBits][phase]
 		if octave == 0 {
 			bucket |= buckets - 1
 			continue
