@@ -23,7 +23,11 @@ func expressions(t *testing.T) map[string]string {
 		return text
 	}
 	for _, rule := range alertRule.FindAllSubmatch(read("prometheus-rules.yml"), -1) {
-		all["alert "+string(rule[1])] = string(rule[2])
+		where := "alert " + string(rule[1])
+		for _, label := range alertLabel.FindAllSubmatch(rule[3], -1) { // as a legend names them
+			where += " {{" + string(label[1]) + "}}"
+		}
+		all[where] = string(rule[2])
 	}
 	var dashboard struct {
 		Panels []struct {
@@ -43,7 +47,8 @@ func expressions(t *testing.T) map[string]string {
 }
 
 var (
-	alertRule  = regexp.MustCompile(`(?m)^      - alert: (\w+)\n        expr: (?:\|\n)?((?:.*\n)(?: {10,}.*\n)*)`)
+	alertRule  = regexp.MustCompile(`(?m)^      - alert: (\w+)\n        expr: (?:\|\n)?((?:.*\n)(?: {10,}.*\n)*)((?: {8}.*\n)*)`)
+	alertLabel = regexp.MustCompile(`\{\{ \$labels\.([a-z_]+) \}\}`)
 	metricName = regexp.MustCompile(`\b(finwait|go|process)_[a-z0-9_]+(\{[^}]*\})?`)
 	matcher    = regexp.MustCompile(`([a-z_]+)\s*(=~|=)\s*"([^"]*)"`)
 	byLabels   = regexp.MustCompile(`\bby \(([^)]*)\)`)
@@ -73,7 +78,10 @@ func TestDocumentsNameMetrics(t *testing.T) {
 	}
 	used := map[string]bool{}
 	for where, expression := range expressions(t) {
-		var known []map[string][]string
+		known := []map[string][]string{}
+		if strings.HasPrefix(expression, "up{") { // which Prometheus has of every target
+			known = append(known, map[string][]string{"instance": nil, "job": nil})
+		}
 		for _, name := range metricName.FindAllString(expression, -1) {
 			name, within, _ := strings.Cut(name, "{")
 			name = strings.TrimSuffix(name, "_bucket")

@@ -246,7 +246,7 @@ func TestRunForOthers(t *testing.T) {
 // Metrics say what the API says.
 func TestRunMetrics(t *testing.T) {
 	s := newSite(t, 2)
-	r := s.start("--linger", "0")
+	r := s.start("--linger", "0", "--records", filepath.Join(t.TempDir(), "records.ndjson"))
 	held, _ := s.connect()
 	if err := held.CloseWrite(); err != nil {
 		t.Fatal(err)
@@ -277,6 +277,7 @@ func TestRunMetrics(t *testing.T) {
 	if polls := regexp.MustCompile(`\nfinwait_worker_polls_total\{interface="tap0",queue="0"\} [1-9]`); !polls.Match(body) {
 		t.Error("worker 0 never looked at its socket")
 	}
+	checkDocuments(t, string(body))
 }
 
 // A client that never finishes its request is cut off, which is no failure.
