@@ -95,6 +95,7 @@ func (t *tally) add(f *frame, rows []uint16) error {
 	since, until := f.names.At(t.window.Since), f.names.At(t.window.Until)
 	origin := f.names.At(t.origin)
 	closed := t.closed[:0]
+	opened, ended := point{interval: t.window.Interval}, point{interval: t.window.Interval}
 	for _, row := range rows {
 		start, end, over := f.block.StartAt[row], f.closeAt(int(row)), true
 		if f.block.EndReason[row] == flowtable.EndNone {
@@ -106,10 +107,10 @@ func (t *tally) add(f *frame, rows []uint16) error {
 		if start < since {
 			t.before++
 		} else {
-			t.opens[(start-origin)/t.window.Interval]++
+			t.opens[opened.of(start-origin)]++
 		}
 		if over && end < until {
-			at := (end - origin) / t.window.Interval
+			at := ended.of(end - origin)
 			t.closes[at]++
 			t.kinds[at][f.block.CloseKind[row]]++
 			t.places[len(closed)] = uint32(at)
@@ -117,6 +118,19 @@ func (t *tally) add(f *frame, rows []uint16) error {
 		}
 	}
 	return t.durations.add(f, closed, t.places[:], len(t.opens))
+}
+
+// point is the interval of the time that was asked for last: divisions take long,
+// and records stand about in the order of their times.
+type point struct{ interval, number, from int64 }
+
+// of is the number of the interval that a time since the first is in.
+func (p *point) of(since int64) int64 {
+	if uint64(since-p.from) >= uint64(p.interval) {
+		p.number = since / p.interval
+		p.from = p.number * p.interval
+	}
+	return p.number
 }
 
 // closeAt is when a connection that is over ended: by the last ACK or a RST,
