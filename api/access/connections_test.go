@@ -74,6 +74,8 @@ func TestConnectionLimit(t *testing.T) {
 	if got := status(idle); got != 0 {
 		t.Errorf("the idle one lives: %d", got)
 	}
+	// Until the question's connection rests it is served, and none makes room.
+	eventually(t, "the answered one at rest", func() bool { return s.active() == 2 })
 	streams = append(streams, s.dial(request("/stream")))
 	// Which of the streams takes a line is open; three are served once three
 	// have one.
