@@ -61,9 +61,11 @@ func TestStreamOutlivesRequestLimits(t *testing.T) {
 func TestConnectionLimit(t *testing.T) {
 	s := newSite(t, Config{Connections: 3})
 	var streams []net.Conn
-	for range 2 {
+	for n := range 2 {
 		streams = append(streams, s.dial(request("/stream")))
 		s.stream <- struct{}{}
+		// Which of the streams takes a line is open.
+		eventually(t, "another stream", func() bool { return s.active() == n+1 })
 	}
 	idle := s.dial("")
 	eventually(t, "the third connection", func() bool { now, _ := s.Connections(); return now == 3 })
@@ -77,8 +79,6 @@ func TestConnectionLimit(t *testing.T) {
 	// Until the question's connection rests it is served, and none makes room.
 	eventually(t, "the answered one at rest", func() bool { return s.active() == 2 })
 	streams = append(streams, s.dial(request("/stream")))
-	// Which of the streams takes a line is open; three are served once three
-	// have one.
 	eventually(t, "third stream", func() bool { s.stream <- struct{}{}; return s.active() == 3 })
 	if got := status(s.dial(request("/question"))); got != 0 {
 		t.Errorf("a fourth while three are served: %d", got)
