@@ -48,11 +48,11 @@ struct {
  */
 static __always_inline void turn_window(struct budget *b, __u64 window)
 {
-	__u64 passed = window - b->window;
+	__s64 passed = window - b->window;
 	__s64 most = RESERVE_WINDOWS * openings_per_window;
 	__s64 reserve = b->reserve;
 
-	if (!passed)
+	if (passed <= 0) /* below 0 where another CPU was faster */
 		return;
 	if (passed > RESERVE_WINDOWS)
 		passed = RESERVE_WINDOWS;
