@@ -1,6 +1,7 @@
 package flowtable
 
 import (
+	"math/bits"
 	"unsafe"
 
 	"github.com/finwait/finwait/flowtable/segment"
@@ -52,7 +53,14 @@ func (t *Table) fetchSlots(from int, batch []*segment.Segment) {
 	a, to := &t.look, min(from+group, len(batch))
 	for i := from; i < to; i++ {
 		at := i % updateBatch
-		a.slots[at] = t.index.likely(a.homes[at], a.hashes[at])
+		b := &t.index.buckets[a.homes[at]]
+		slot, low, high := b.likely(tagOf(a.hashes[at]))
+		switch a.slots[at] = slot; {
+		case low|high != 0:
+			t.fetchCandidates(b, low, high)
+		case slot == 0 && b.overflow != 0:
+			fetchLine(unsafe.Pointer(&t.index.buckets[t.index.after(a.homes[at])]))
+		}
 	}
 	fetchEightPairs(unsafe.Pointer(&t.hot[0]), (*[group]uint32)(a.slots[from:]))
 	for i, s := range batch[from:to] {
@@ -61,6 +69,17 @@ func (t *Table) fetchSlots(from int, batch []*segment.Segment) {
 			fetchLine(unsafe.Pointer(&t.cold[slot]))
 			fetchLine(unsafe.Pointer(&t.links[slot]))
 		}
+	}
+}
+
+// fetchCandidates fetches what stands in a bucket under the same tag as another
+// slot: of thirty connections one is not the first.
+func (t *Table) fetchCandidates(b *bucket, low, high uint64) {
+	for ; low != 0; low &= low - 1 {
+		fetchLines(unsafe.Pointer(&t.hot[b.slots[bits.TrailingZeros64(low)/8]]))
+	}
+	for ; high != 0; high &= high - 1 {
+		fetchLines(unsafe.Pointer(&t.hot[b.slots[8+bits.TrailingZeros64(high)/8]]))
 	}
 }
 

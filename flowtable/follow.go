@@ -12,7 +12,9 @@ func near(a, b int64) bool { return a-b < crossing && b-a < crossing }
 
 // begin makes c a new connection. What it held before is gone.
 func (c *connection) begin(s *segment.Segment, key *segment.Key, side uint8) {
-	*c = connection{key: *key, startAt: s.At, endAt: s.At, iface: s.Interface, vlan: s.VLAN, encap: s.Encapsulation}
+	*c = connection{}
+	c.key, c.startAt, c.endAt = *key, s.At, s.At
+	c.iface, c.vlan, c.encap = s.Interface, s.VLAN, s.Encapsulation
 	c.client, c.oriented = orient(s, side)
 }
 

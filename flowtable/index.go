@@ -68,17 +68,16 @@ func (b *bucket) candidates(tag uint8) (low, high uint64) {
 }
 
 // likely is the first slot whose tag is right in the bucket that a connection
-// belongs to, 0 for none.
-func (x *index) likely(at uint32, hash uint64) uint32 {
-	b := &x.buckets[at]
-	low, high := b.candidates(tagOf(hash))
+// belongs to, 0 for none, and the candidates behind it.
+func (b *bucket) likely(tag uint8) (slot uint32, low, high uint64) {
+	low, high = b.candidates(tag)
 	switch {
 	case low != 0:
-		return b.slots[bits.TrailingZeros64(low)/8]
+		return b.slots[bits.TrailingZeros64(low)/8], low & (low - 1), high
 	case high != 0:
-		return b.slots[8+bits.TrailingZeros64(high)/8]
+		return b.slots[8+bits.TrailingZeros64(high)/8], 0, high & (high - 1)
 	default:
-		return 0
+		return 0, 0, 0
 	}
 }
 

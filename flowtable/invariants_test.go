@@ -2,6 +2,8 @@ package flowtable
 
 import (
 	"fmt"
+
+	"github.com/finwait/finwait/flowtable/segment"
 )
 
 // invariants holds the parts of a table against each other: every followed
@@ -13,7 +15,8 @@ func (b *bench) invariants() error {
 	for slot := uint32(1); slot < t.fresh.Load(); slot++ {
 		if t.hot[slot].remembered() {
 			kept++
-			if key := t.hot[slot].key(); t.find(t.hashes.Hash(&key), &key) != slot {
+			var key segment.Key
+			if t.hot[slot].copyKey(&key); t.find(t.hashes.Hash(&key), &key) != slot {
 				return fmt.Errorf("slot %d: the tuple that it remembers does not lead there", slot)
 			}
 			continue

@@ -1,10 +1,6 @@
 package flowtable
 
-import (
-	"unsafe"
-
-	"github.com/finwait/finwait/flowtable/segment"
-)
+import "github.com/finwait/finwait/flowtable/segment"
 
 // How a connection rests in the words of a slot. They are shared out by bits, the
 // wide part low: a time of 56 bits, a counter of 36 or 48, a duration of 40, which
@@ -67,21 +63,18 @@ func counter36(word uint64) uint64 { return uint64(int64(word) << 28 >> 28) }
 // lay puts a value of so many bits into a word, at a shift.
 func lay(value uint64, bits, shift uint) uint64 { return (value & (1<<bits - 1)) << shift }
 
-// load makes c the connection in a slot's two halves.
+// load makes c the connection in a slot's two halves. It sets every field by
+// itself: a literal would be put together elsewhere and then copied.
 func (c *connection) load(h *hot, l *cold, o common) {
-	*c = connection{
-		key:       h.key(),
-		serial:    o.serialOf(l.serial),
-		startAt:   o.at.time(l.start),
-		endAt:     o.at.time(h.last),
-		marks:     uint32(l.serial>>(64-connBits)) | o.marks,
-		iface:     uint32(h.ends[1].octets>>56 | h.ends[1].payload>>56<<8 | h.ends[1].acked>>56<<16),
-		vlan:      uint16(h.ends[1].packets >> 36 & 0xfff),
-		slice:     uint32(l.fin2 >> 40),
-		oriented:  OrientedBy(h.last / stateOriented & 3),
-		client:    uint8(h.last / stateClient & 1),
-		initiator: uint8(h.last / stateInitiator & 1),
-	}
+	h.copyKey(&c.key)
+	c.serial = o.serialOf(l.serial)
+	c.startAt, c.endAt = o.at.time(l.start), o.at.time(h.last)
+	c.marks = uint32(l.serial>>(64-connBits)) | o.marks
+	c.iface = uint32(h.ends[1].octets>>56 | h.ends[1].payload>>56<<8 | h.ends[1].acked>>56<<16)
+	c.vlan = uint16(h.ends[1].packets >> 36 & 0xfff)
+	c.slice = uint32(l.fin2 >> 40)
+	c.oriented = OrientedBy(h.last / stateOriented & 3)
+	c.client, c.initiator = uint8(h.last/stateClient&1), uint8(h.last/stateInitiator&1)
 	c.encap.Identifier = uint32(l.wrapping)
 	for i := range c.encap.Layers {
 		c.encap.Layers[i] = segment.Layer(l.half >> (48 + 4*i) & 15)
@@ -89,6 +82,7 @@ func (c *connection) load(h *hot, l *cold, o common) {
 	c.loadEnd(0, h, l)
 	c.loadEnd(1, h, l)
 	c.loadOpening(h, l)
+	c.rstAt, c.halfBase = 0, 0
 	if c.has(connFIN1) {
 		c.loadTeardown(h, l, o.at)
 	} else {
@@ -98,13 +92,13 @@ func (c *connection) load(h *hot, l *cold, o common) {
 }
 
 func (c *connection) loadEnd(i int, h *hot, l *cold) {
-	e, from := &c.ends[i], &h.ends[i]
+	e, from, other := &c.ends[i&1], &h.ends[i&1], &h.ends[1-i&1]
 	e.packets, e.octets, e.payload = counter36(from.packets), counter(from.octets), counter(from.payload)
 	e.marks = uint16(from.packets >> 48 & (1<<endBits - 1))
 	e.synRe, e.finRe = uint8(from.packets>>57), uint8(from.payload>>48)
 	e.flags = uint8(from.octets >> 48)
-	e.isn, e.high = l.isn[i], from.high
-	other := &h.ends[1-i]
+	e.isn, e.high = l.isn[i&1], from.high
+	e.finAt, e.ackAt, e.finEnd, e.maxAck = 0, 0, 0, 0
 	if e.has(endFIN) {
 		e.finEnd = other.maxAck
 	}
@@ -115,6 +109,7 @@ func (c *connection) loadEnd(i int, h *hot, l *cold) {
 
 func (c *connection) loadOpening(h *hot, l *cold) {
 	syn := l.reuse
+	c.synAt, c.synAckAt, c.estAt, c.reuseAfter = 0, 0, 0, 0
 	switch {
 	case c.has(connReuseOpen):
 		c.reuseAfter, syn = c.startAt-int64(l.reuse>>24), l.reuse&bits24
@@ -189,71 +184,62 @@ func (c *connection) store(h *hot, l *cold) {
 	for i, layer := range c.encap.Layers {
 		layers |= uint64(layer) << (4 * i)
 	}
-	t := c.teardown()
 	iface := uint64(c.iface)
 
 	h.guard.begin()
-	h.guard.setScope(c.key.Scope)
-	h.low, h.high, h.ports = c.key.Low, c.key.High, *(*uint32)(unsafe.Pointer(&c.key.LowPort))
+	h.setKey(&c.key)
 	h.last = uint64(c.endAt)&bits56 | c.stateOctet()
-	c.ends[0].store(&h.ends[0], lay(synAck, 12, 36), synAck>>12, synAck>>20, t.acked[0]|lay(synAck>>28, 8, 56))
-	c.ends[1].store(&h.ends[1], lay(uint64(c.vlan), 12, 36), iface, iface>>8, t.acked[1]|lay(iface>>16, 8, 56))
-	for i := range c.ends {
-		l.isn[i] = c.ends[i].isn
-		if c.ends[i].has(endFIN) {
-			h.ends[1-i].maxAck = c.ends[i].finEnd
-		}
-	}
+	c.ends[0].store(&h.ends[0], lay(synAck, 12, 36), synAck>>12, synAck>>20, synAck>>28)
+	c.ends[1].store(&h.ends[1], lay(uint64(c.vlan), 12, 36), iface, iface>>8, iface>>16)
+	l.isn[0], l.isn[1] = c.ends[0].isn, c.ends[1].isn
 	l.start = uint64(c.startAt)&bits56 | lay(est, 8, 56)
-	l.fin1 = t.fin1
-	l.fin2 = t.fin2 | uint64(min(c.slice, maxSlices))<<40
+	l.fin2 = uint64(min(c.slice, maxSlices)) << 40
 	l.serial = c.serial&bits40 | lay(synAck>>36, 4, 40) | uint64(c.marks)<<(64-connBits)
 	l.half = uint64(c.halfBase)&bits48 | layers<<48
 	l.wrapping = uint64(c.encap.Identifier) | est>>8<<32
 	l.reuse = syn
+	if c.has(connFIN1) {
+		c.storeTeardown(h, l)
+	} else {
+		h.ends[0].acked |= uint64(c.ends[0].ackAt) & bits56
+		h.ends[1].acked |= uint64(c.ends[1].ackAt) & bits56
+		l.fin1 = uint64(c.rstAt) & bits56
+	}
 	h.guard.done()
 }
 
-// store puts an end into its words. What else they hold lies right in the first
-// and the last, and in the lowest octets of the other two.
-func (e *end) store(to *hotEnd, inPackets, inOctets, inPayload, acked uint64) {
+// store puts an end into its words, but for its ackAt. What else they hold lies
+// right in the first, and in the lowest octets of the other three.
+func (e *end) store(to *hotEnd, inPackets, inOctets, inPayload, inAcked uint64) {
 	to.packets = e.packets&bits36 | inPackets | lay(uint64(e.marks), endBits, 48) | lay(uint64(e.synRe), 7, 57)
 	to.octets = e.octets&bits48 | lay(uint64(e.flags), 8, 48) | lay(inOctets, 8, 56)
 	to.payload = e.payload&bits48 | lay(uint64(e.finRe), 8, 48) | lay(inPayload, 8, 56)
-	to.acked = acked
+	to.acked = lay(inAcked, 8, 56)
 	to.high, to.maxAck = e.high, e.maxAck
 }
 
-// teardown is the moments of a teardown at rest, but for the octets of others.
-type teardown struct {
-	acked      [2]uint64
-	fin1, fin2 uint64
-}
-
-func (c *connection) teardown() (t teardown) {
-	if !c.has(connFIN1) {
-		t.acked = [2]uint64{uint64(c.ends[0].ackAt) & bits56, uint64(c.ends[1].ackAt) & bits56}
-		t.fin1 = uint64(c.rstAt) & bits56
-		return t
-	}
-	first, second := &c.ends[c.initiator], &c.ends[1-c.initiator]
-	t.fin1 = uint64(first.finAt) & bits56
+// storeTeardown adds the moments from FIN1 on.
+func (c *connection) storeTeardown(h *hot, l *cold) {
+	first, second := &c.ends[c.initiator&1], &c.ends[1-c.initiator&1]
+	of, against := &h.ends[c.initiator&1], &h.ends[1-c.initiator&1]
+	l.fin1 = uint64(first.finAt) & bits56
+	against.maxAck = first.finEnd
 	if first.has(endCovered) {
-		t.acked[1-c.initiator] = uint64(second.ackAt-first.finAt+overtaking) & bits40
+		against.acked |= uint64(second.ackAt-first.finAt+overtaking) & bits40
 	}
 	if second.has(endFIN) {
-		t.fin2 = uint64(c.endAt-second.finAt) & bits40
+		l.fin2 |= uint64(c.endAt-second.finAt) & bits40
+		of.maxAck = second.finEnd
 	}
 	if c.awaits(first, second) {
-		t.acked[c.initiator] = uint64(c.endAt-first.ackAt) & bits40
+		of.acked |= uint64(c.endAt-first.ackAt) & bits40
 	}
 	if c.has(connRST) {
 		rst := uint64(c.endAt - c.rstAt)
-		t.acked[0] |= lay(rst, 16, 40)
-		t.acked[1] |= lay(rst>>16, 16, 40)
-		t.fin1 |= lay(rst>>32, 8, 56)
+		h.ends[0].acked |= lay(rst, 16, 40)
+		h.ends[1].acked |= lay(rst>>16, 16, 40)
+		l.fin1 |= lay(rst>>32, 8, 56)
 	}
-	return t
 }
 
 // since is a moment of the opening as it rests, 0 where it was not seen.

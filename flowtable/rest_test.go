@@ -121,10 +121,10 @@ func TestWidthsAtRest(t *testing.T) {
 	torn.ends[0].finAt, torn.ends[1].ackAt, torn.rstAt = torn.endAt-bits40, torn.endAt-bits40+1, torn.endAt-bits40+2
 	for name, c := range map[string]connection{"open": full, "least": least, "torn down": torn} {
 		var (
-			h    hot
-			l    cold
-			back connection
+			h hot
+			l cold
 		)
+		back := torn // loading leaves nothing of what was there
 		c.store(&h, &l)
 		if back.load(&h, &l, o); back != c {
 			t.Errorf("%s:\n stored %+v\n loaded %+v", name, c, back)

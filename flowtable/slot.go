@@ -55,7 +55,7 @@ const (
 	slotSize  = hotSize + coldSize + linkSize
 	hotWords  = hotSize / 8
 	coldWords = coldSize / 8
-	guardWord = 4 // of the hot half: ports and guard
+	guardWord = 4 // of the hot half: ports and guard, as in a key ports and scope
 )
 
 var (
@@ -86,10 +86,19 @@ func (h *hot) is(key *segment.Key) bool {
 		h.ports == *(*uint32)(unsafe.Pointer(&key.LowPort)) && h.guard.scope() == key.Scope && h.last != 0
 }
 
-func (h *hot) key() (key segment.Key) {
-	key.Low, key.High = h.low, h.high
-	*(*uint32)(unsafe.Pointer(&key.LowPort)), key.Scope = h.ports, h.guard.scope()
-	return key
+// copyKey makes key the slot's, and setKey the slot's key, by whole words: whoever
+// reads them next need not wait for the parts of one.
+func (h *hot) copyKey(key *segment.Key) {
+	from, to := (*[hotWords]uint64)(unsafe.Pointer(h)), (*[segment.KeySize / 8]uint64)(unsafe.Pointer(key))
+	to[0], to[1], to[2], to[3] = from[0], from[1], from[2], from[3]
+	to[4] = uint64(h.ports) | uint64(h.guard.scope())<<32
+}
+
+func (h *hot) setKey(key *segment.Key) {
+	to, from := (*[hotWords]uint64)(unsafe.Pointer(h)), (*[segment.KeySize / 8]uint64)(unsafe.Pointer(key))
+	to[0], to[1], to[2], to[3] = from[0], from[1], from[2], from[3]
+	h.ports = uint32(from[4])
+	h.guard.setScope(uint32(from[4] >> 32))
 }
 
 func (h *hot) used() bool       { return h.last&stateUsed != 0 }

@@ -63,7 +63,7 @@ func (t *Table) forget(slots []uint32) {
 		fetchLines(unsafe.Pointer(&t.hot[slot]))
 	}
 	for i, slot := range slots {
-		t.keys[i] = t.hot[slot].key()
+		t.hot[slot].copyKey(&t.keys[i])
 		t.dueHashes[i] = t.hashes.Hash(&t.keys[i])
 		fetchLine(unsafe.Pointer(&t.index.buckets[t.index.home(t.dueHashes[i])]))
 	}
