@@ -76,9 +76,7 @@ func (c *connection) load(h *hot, l *cold, o common) {
 	c.oriented = OrientedBy(h.last / stateOriented & 3)
 	c.client, c.initiator = uint8(h.last/stateClient&1), uint8(h.last/stateInitiator&1)
 	c.encap.Identifier = uint32(l.wrapping)
-	for i := range c.encap.Layers {
-		c.encap.Layers[i] = segment.Layer(l.half >> (48 + 4*i) & 15)
-	}
+	c.encap.Layers = unfold(l.half >> 48)
 	c.loadEnd(0, h, l)
 	c.loadEnd(1, h, l)
 	c.loadOpening(h, l)
@@ -180,10 +178,7 @@ func (c *connection) store(h *hot, l *cold) {
 	case c.has(connReused):
 		syn |= uint64(c.reuseAfter) << 24
 	}
-	layers := uint64(0)
-	for i, layer := range c.encap.Layers {
-		layers |= uint64(layer) << (4 * i)
-	}
+	layers := fold(&c.encap.Layers)
 	iface := uint64(c.iface)
 
 	h.guard.begin()
@@ -206,6 +201,15 @@ func (c *connection) store(h *hot, l *cold) {
 		l.fin1 = uint64(c.rstAt) & bits56
 	}
 	h.guard.done()
+}
+
+// fold puts four layers into 16 bits, the first lowest, and unfold takes them out.
+func fold(layers *[4]segment.Layer) uint64 {
+	return uint64(layers[0]) | uint64(layers[1])<<4 | uint64(layers[2])<<8 | uint64(layers[3])<<12
+}
+
+func unfold(bits uint64) [4]segment.Layer {
+	return [4]segment.Layer{segment.Layer(bits & 15), segment.Layer(bits >> 4 & 15), segment.Layer(bits >> 8 & 15), segment.Layer(bits >> 12 & 15)}
 }
 
 // store puts an end into its words, but for its ackAt. What else they hold lies
