@@ -28,7 +28,7 @@ func (g *guard) scope() uint32         { return g.sequence & guardScope }
 func (g *guard) setScope(scope uint32) { publish(&g.sequence, g.sequence&^guardScope|scope&guardScope) }
 
 // snapshot copies a slot word by word with atomic loads, so that they stay
-// between the two looks at the sequence; It is false where the slot holds no
+// between the two looks at the sequence. It is false where the slot holds no
 // connection, or the writer kept changing it.
 func snapshot(h *hot, l *cold, hotCopy *hot, coldCopy *cold) bool {
 	for range 64 {
