@@ -43,6 +43,8 @@ const (
 	NoRoom
 	// PerInterface: the interface is part of the connection's identity.
 	PerInterface
+	// Owned: Owner is set.
+	Owned
 )
 
 // Marks of one Direction.
@@ -102,17 +104,22 @@ type Segment struct {
 	Encapsulation Encapsulation
 	Own           Direction // the direction of this segment
 	Other         Direction
+	// Owner is the id of the sender's control group (cgroup v2), valid where Owned:
+	// what the kernel passes without that mark ends before it.
+	Owner uint64
 }
 
 // The sizes are shared with the kernel program.
 const (
 	DirectionSize = 64
-	Size          = 208
+	Size          = 208 // without the Owner
+	OwnedSize     = 216
 )
 
 var (
 	_ [DirectionSize]byte = [unsafe.Sizeof(Direction{})]byte{}
-	_ [Size]byte          = [unsafe.Sizeof(Segment{})]byte{}
+	_ [Size]byte          = [unsafe.Offsetof(Segment{}.Owner)]byte{}
+	_ [OwnedSize]byte     = [unsafe.Sizeof(Segment{})]byte{}
 )
 
 // Is tells whether any of the flags is set.

@@ -7,7 +7,7 @@ import (
 )
 
 // A team of n workers has n*n hand-over rings. They share handoverMemory, but
-// none has less than minHandover segments or more than maxHandover: 4,096 of 208
+// none has less than minHandover segments or more than maxHandover: 4,096 of 216
 // octets are a stall of 4 ms at a million segments a second.
 const (
 	handoverMemory = 64 << 20
@@ -18,7 +18,7 @@ const (
 // handoverSize is the segments of one ring in a team, a power of two.
 func handoverSize(workers int) int {
 	size := maxHandover
-	for size > minHandover && workers*workers*size*segment.Size > handoverMemory {
+	for size > minHandover && workers*workers*size*segment.OwnedSize > handoverMemory {
 		size /= 2
 	}
 	return size

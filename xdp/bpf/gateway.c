@@ -15,6 +15,7 @@
 #include "headers.h"
 #include "ledger.h"
 #include "limit.h"
+#include "owner.h"
 #include "parse.h"
 #include "rings.h"
 #include "segment.h"
@@ -24,7 +25,7 @@ static __always_inline int pass(struct __sk_buff *ctx, struct ledger *l, const s
 {
 	if (is_held_back(t))
 		return finish_frame(l, END_HELD_BACK, VERDICT_NEXT);
-	return finish_frame(l, write_segment(p, t), VERDICT_NEXT);
+	return finish_frame(l, write_segment(ctx, p, t), VERDICT_NEXT);
 }
 
 /* At an interface; loaded once for what arrives there and once for what leaves. */
@@ -46,7 +47,7 @@ int finwait_gateway(struct __sk_buff *ctx)
 
 /* The shared types that no map speaks of: named here so that the object's BTF has them. */
 struct vocabulary {
-	struct segment segment;
+	struct owned_segment segment;
 	enum segment_mark segment_mark;
 	enum end end;
 };

@@ -30,6 +30,7 @@ const (
 	GatewayVarFreshCounters     = "fresh_counters"
 	GatewayVarInterfaceNumber   = "interface_number"
 	GatewayVarOpeningsPerWindow = "openings_per_window"
+	GatewayVarOwners            = "owners"
 	GatewayVarQueueSecret       = "queue_secret"
 	GatewayVarQueues            = "queues"
 	GatewayVarSegmentsPerWindow = "segments_per_window"
@@ -104,6 +105,7 @@ type GatewayVariableSpecs struct {
 	FreshCounters     *ebpf.VariableSpec `ebpf:"fresh_counters"`
 	InterfaceNumber   *ebpf.VariableSpec `ebpf:"interface_number"`
 	OpeningsPerWindow *ebpf.VariableSpec `ebpf:"openings_per_window"`
+	Owners            *ebpf.VariableSpec `ebpf:"owners"`
 	QueueSecret       *ebpf.VariableSpec `ebpf:"queue_secret"`
 	Queues            *ebpf.VariableSpec `ebpf:"queues"`
 	SegmentsPerWindow *ebpf.VariableSpec `ebpf:"segments_per_window"`
@@ -160,6 +162,7 @@ type GatewayVariables struct {
 	FreshCounters     *ebpf.Variable `ebpf:"fresh_counters"`
 	InterfaceNumber   *ebpf.Variable `ebpf:"interface_number"`
 	OpeningsPerWindow *ebpf.Variable `ebpf:"openings_per_window"`
+	Owners            *ebpf.Variable `ebpf:"owners"`
 	QueueSecret       *ebpf.Variable `ebpf:"queue_secret"`
 	Queues            *ebpf.Variable `ebpf:"queues"`
 	SegmentsPerWindow *ebpf.Variable `ebpf:"segments_per_window"`

@@ -11,6 +11,7 @@
 //   - follow.h: which segments are passed to user space
 //   - standing.h: what is told of one
 //   - describe.h: a struct segment in the place of the frame
+//   - owner.h: whose a segment is
 //   - rings.h: a struct segment in a ring that user space reads
 //   - limit.h: how many of them a gateway passes
 //   - ledger.h: what became of every frame

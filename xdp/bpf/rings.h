@@ -11,6 +11,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "ledger.h"
+#include "owner.h"
 #include "parse.h"
 #include "segment.h"
 #include "standing.h"
@@ -47,7 +48,8 @@ static __always_inline __u32 queue_of(const struct packet *p)
 }
 
 /* Writes a segment into its flow's ring, and returns how the frame ended. */
-static __always_inline enum end write_segment(const struct packet *p, const struct standing *t)
+static __always_inline enum end write_segment(struct __sk_buff *ctx, const struct packet *p,
+					      const struct standing *t)
 {
 	__u32 queue = queue_of(p);
 	struct segment *s;
@@ -56,12 +58,14 @@ static __always_inline enum end write_segment(const struct packet *p, const stru
 	ring = bpf_map_lookup_elem(&rings, &queue);
 	if (!ring)
 		return END_RING_FULL;
-	s = bpf_ringbuf_reserve(ring, sizeof(*s), 0);
+	s = bpf_ringbuf_reserve(ring, owners ? OWNED_SEGMENT_SIZE : SEGMENT_SIZE, 0);
 	if (!s)
 		return END_RING_FULL;
 	fill(s, p, t);
 	s->marks |= SEGMENT_PER_INTERFACE;
 	s->interface = interface_number;
+	if (owners)
+		own(ctx, (struct owned_segment *)s);
 	bpf_ringbuf_submit(s, BPF_RB_NO_WAKEUP);
 	return END_PASSED;
 }

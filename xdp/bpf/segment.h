@@ -25,6 +25,7 @@ enum segment_mark {
 	SEGMENT_FINAL = 1 << 3,
 	SEGMENT_NO_ROOM = 1 << 4,
 	SEGMENT_PER_INTERFACE = 1 << 5,
+	SEGMENT_OWNED = 1 << 6,
 };
 
 enum direction_mark {
@@ -131,8 +132,18 @@ struct segment {
 
 #define SEGMENT_SIZE 208
 
+/* With what is told of a segment's sender, where SEGMENT_OWNED says so. */
+struct owned_segment {
+	struct segment segment;
+	__u64 owner; /* the socket's control group (cgroup v2) */
+};
+
+#define OWNED_SEGMENT_SIZE 216
+
 _Static_assert(sizeof(struct key) == 40, "struct key is 40 octets");
 _Static_assert(sizeof(struct direction) == 64, "struct direction is 64 octets");
 _Static_assert(sizeof(struct segment) == SEGMENT_SIZE, "struct segment is 208 octets");
+_Static_assert(sizeof(struct owned_segment) == OWNED_SEGMENT_SIZE,
+	       "struct owned_segment is 216 octets");
 
 #endif

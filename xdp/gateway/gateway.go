@@ -46,12 +46,15 @@ type Config struct {
 	// each connection that was really opened a moment before.
 	SegmentLimit uint64
 	// RingSize is the number of segments that find room in one queue, at least, up to
-	// 4,194,304; 0 for DefaultRingSize. Each takes 216 octets, and all together a power of
-	// two.
+	// 4,194,304; 0 for DefaultRingSize. Each takes 216 octets, with Owners 224, and all together
+	// a power of two.
 	RingSize int
 	// Queues is the number of queues, each of which wants a worker; 0 for one for
 	// every four CPUs.
 	Queues int
+	// Owners tells of segments of this machine's own sockets which control group
+	// (cgroup v2) sent them.
+	Owners bool
 
 	// classic attaches by filters of tc where there is tcx; for tests.
 	classic bool
@@ -94,6 +97,11 @@ func Open(config Config) (*Gateway, error) {
 	}
 	if err := xdp.CheckPrivilege(); err != nil {
 		return nil, err
+	}
+	if config.Owners {
+		if err := checkOwners(); err != nil {
+			return nil, err
+		}
 	}
 	g := &Gateway{config: config}
 	if err := g.open(); err != nil {
@@ -181,7 +189,7 @@ func (g *Gateway) loadHooks() (err error) {
 		if p.accounts, err = xdp.OpenAccounts(g.config.MaxFlows); err != nil {
 			break
 		}
-		directions := p.directions()
+		directions := p.directions(g.config.Owners)
 		p.hooks = make([]*hook, len(directions))
 		for i, d := range directions {
 			loading.Go(func() (err error) {
@@ -194,12 +202,16 @@ func (g *Gateway) loadHooks() (err error) {
 }
 
 // directions are those that show each packet once: on a loopback interface what
-// leaves arrives.
-func (p *port) directions() []direction {
-	if p.loopback {
+// leaves arrives, where it has lost its socket.
+func (p *port) directions(owners bool) []direction {
+	switch {
+	case p.loopback && owners:
+		return []direction{egress}
+	case p.loopback:
 		return []direction{ingress}
+	default:
+		return []direction{ingress, egress}
 	}
-	return []direction{ingress, egress}
 }
 
 // Queues are in the order of their numbers.
@@ -286,7 +298,7 @@ func (g *Gateway) report() {
 	for _, p := range g.ports {
 		where := "ingress and egress"
 		if p.loopback {
-			where = "ingress"
+			where = p.hooks[0].direction.String()
 		}
 		g.facts = append(g.facts, fmt.Sprintf("interface %q: driver %s, programs at %s by %s, the traffic goes on as it is", p.name, p.driver, where, p.hooks[0].attached.mode))
 		kernel += p.accounts.Memory()

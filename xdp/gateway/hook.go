@@ -47,6 +47,7 @@ func openHook(p *port, d direction, to *outlet, c *Config, secret uint64) (*hook
 		bpf.GatewayVarOpeningsPerWindow: perWindow(c.SegmentLimit / openingsPart),
 		bpf.GatewayVarBare:              flag(p.bare),
 		bpf.GatewayVarDescribeAll:       flag(c.describeAll),
+		bpf.GatewayVarOwners:            flag(c.Owners),
 		// What answers a segment comes after that has passed the interface: the two
 		// directions of a connection do not overtake each other here.
 		bpf.GatewayVarCrossing: uint8(0),

@@ -3,7 +3,7 @@
 // system call.
 //
 // Terms. A record is a header of 8 octets and what the program wrote, here a
-// segment.Segment; positions are octets since the ring was made, and run freely. The
+// segment.Segment, with or without its owner; positions are octets since the ring was made, and run freely. The
 // consumer position is ours: all before it may be written over. The producer position
 // is the kernel's: all before it is reserved, and a record whose header is busy is still
 // being written. The records' memory is mapped twice in a row, so that none is in two
@@ -54,8 +54,8 @@ type Ring struct {
 	malformed atomic.Uint64
 }
 
-// Octets is the size of a ring in which at least so many segments find room: a power of
-// two, in whole pages.
+// Octets is the size of a ring in which at least so many segments without an owner find
+// room: a power of two, in whole pages.
 func Octets(segments int) int {
 	octets := max(segments*(headerSize+int(segment.Size)), os.Getpagesize())
 	return 1 << bits.Len(uint(octets-1))
@@ -135,7 +135,7 @@ func (r *Ring) take(batch []*segment.Segment) (n int) {
 		r.next += (headerSize + length + 7) &^ 7
 		switch {
 		case header&discarded != 0:
-		case length != segment.Size:
+		case length != segment.Size && length != segment.OwnedSize:
 			r.malformed.Add(1)
 		default:
 			batch[n] = (*segment.Segment)(unsafe.Pointer(&r.records[at+headerSize]))
