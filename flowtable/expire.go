@@ -245,7 +245,7 @@ func (t *Table) writeSlice(slot uint32, c *connection, k *segment.Counters) {
 	seen := &t.work
 	*seen = *c
 	seen.reconcile(k)
-	t.write(seen, EndActiveTimeout, t.lossy(c, c.has(connEntry)))
+	t.write(slot, seen, EndActiveTimeout, t.lossy(c, c.has(connEntry)))
 	for i := range c.ends {
 		if c.has(connFIN1) && uint8(i) != c.initiator {
 			c.halfBase -= int64(seen.ends[i].payload)
@@ -253,7 +253,9 @@ func (t *Table) writeSlice(slot uint32, c *connection, k *segment.Counters) {
 		c.ends[i].restartCounters(&k[i])
 	}
 	c.slice++
+	before := c.serial
 	c.serial = t.nextSerial()
+	t.inherit(slot, before, c.serial)
 	t.store(slot, c)
 }
 
@@ -268,17 +270,17 @@ func (t *Table) finish(slot uint32, c *connection, hash uint64, reason EndReason
 // end writes the last record of a connection that is in no wheel, and
 // frees its slot, or leaves its tuple there.
 func (t *Table) end(slot uint32, c *connection, hash uint64, k *segment.Counters, reason EndReason) {
-	t.writeLast(c, k, reason)
+	t.writeLast(slot, c, k, reason)
 	if !c.has(connClosed) || !t.remember(slot, c.closedAt()) {
 		t.release(slot, hash)
 	}
 }
 
 // writeLast writes the last record of a connection.
-func (t *Table) writeLast(c *connection, k *segment.Counters, reason EndReason) {
+func (t *Table) writeLast(slot uint32, c *connection, k *segment.Counters, reason EndReason) {
 	lossy := t.lossy(c, c.has(connEntry))
 	t.settleCounters(c, k)
-	t.write(c, reason, lossy)
+	t.write(slot, c, reason, lossy)
 	t.stats.Connections.Add(-1)
 }
 
@@ -299,13 +301,14 @@ func (t *Table) settleCounters(c *connection, k *segment.Counters) {
 	}
 }
 
-func (t *Table) write(c *connection, reason EndReason, lossy bool) {
+func (t *Table) write(slot uint32, c *connection, reason EndReason, lossy bool) {
 	r := t.config.Records.Next()
 	if r == nil {
 		t.stats.RecordsLost.Add(1)
 		return
 	}
 	c.record(r, reason, lossy)
+	t.attribute(slot, c, r)
 	t.config.Records.Commit()
 	t.stats.Records.Add(1)
 	t.stats.ByKind[r.CloseKind].Add(1)
@@ -386,7 +389,7 @@ func (t *Table) Flush(reason EndReason) {
 			if c.has(connClosed) {
 				why = EndClosed
 			}
-			t.writeLast(c, &t.counters[i], why)
+			t.writeLast(at, c, &t.counters[i], why)
 			t.hot[at].become(0)
 		}
 	}

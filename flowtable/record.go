@@ -25,6 +25,7 @@ type Side struct {
 	Packets        uint64
 	Octets         uint64 // IP octets
 	Payload        uint64 // octets of payload that moved the sequence space
+	Owner          uint64 // control group of its socket (cgroup v2); 0 where that is not known
 	Port           uint16
 	SYNRetransmits uint16 // of the SYN, or the server's SYN-ACK
 	FINRetransmits uint16

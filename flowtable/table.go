@@ -72,6 +72,9 @@ type Config struct {
 	Accounting Accounting
 	// Records takes what is finished.
 	Records Records
+	// Owners hears whose the ends of connections are; nil where nobody asks, and the
+	// records have none.
+	Owners Owners
 	// FirstSerial is the first Record.Serial; the others count up from it.
 	FirstSerial uint64
 }
@@ -86,6 +89,7 @@ type Table struct {
 	hot       []hot         // slots; slot 0 is nobody's
 	cold      []cold        // … their other halves
 	links     []link        // … and places in wheels
+	owned     []owned       // … and whose they are; nil where nobody asks
 	free      uint32        // list of free slots, linked by next
 	fresh     atomic.Uint32 // slots from here on were never used
 	index     index
@@ -149,6 +153,11 @@ func (t *Table) reserve() (err error) {
 	if t.cold, err = Reserve[cold](slots); err != nil {
 		return err
 	}
+	if t.config.Owners != nil {
+		if t.owned, err = Reserve[owned](slots); err != nil {
+			return err
+		}
+	}
 	if t.index.buckets, err = Reserve[bucket](indexBuckets(t.config.MaxFlows)); err != nil {
 		return err
 	}
@@ -168,8 +177,8 @@ func (t *Table) reserve() (err error) {
 
 // Close gives the memory back. Nothing of the table may be used afterwards.
 func (t *Table) Close() error {
-	err := errors.Join(Release(t.hot), Release(t.cold), Release(t.links), Release(t.index.buckets))
-	t.hot, t.cold, t.links, t.index.buckets = nil, nil, nil, nil
+	err := errors.Join(Release(t.hot), Release(t.cold), Release(t.links), Release(t.owned), Release(t.index.buckets))
+	t.hot, t.cold, t.links, t.owned, t.index.buckets = nil, nil, nil, nil, nil
 	return err
 }
 
@@ -182,7 +191,7 @@ func (t *Table) Capacity() int { return int(t.config.MaxFlows) }
 // Memory is the octets reserved: for connections or the tuples that they leave
 // behind, and for their index.
 func (t *Table) Memory() uint64 {
-	return uint64(len(t.hot))*slotSize + uint64(len(t.index.buckets))*bucketSize
+	return uint64(len(t.hot))*slotSize + uint64(len(t.owned))*ownedSize + uint64(len(t.index.buckets))*bucketSize
 }
 
 // Lost notes that segments were lost on the way to this table at a time up to
@@ -301,6 +310,7 @@ func (t *Table) segment(s *segment.Segment, slot uint32, key *segment.Key, side 
 		t.load(slot, c)
 		if t.goesOn(slot, c, s, side, hash) {
 			c.follow(s, side)
+			t.own(slot, c, s, side)
 			t.move(slot, c)
 			t.store(slot, c)
 			return
@@ -311,6 +321,7 @@ func (t *Table) segment(s *segment.Segment, slot uint32, key *segment.Key, side 
 	}
 	if slot = t.open(s, slot, key, side, hash); slot != 0 {
 		c.follow(s, side)
+		t.own(slot, c, s, side)
 		c.class = c.currentClass()
 		t.link(slot, c.class, t.deadline(c))
 		t.store(slot, c)

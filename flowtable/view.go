@@ -36,6 +36,7 @@ func (t *Table) Look(closing bool, yield func(Place, *Record) bool) {
 		}
 		c.load(&h, &l, t.common())
 		c.record(&r, EndNone, t.lossy(&c, c.has(connEntry)))
+		t.attribute(slot, &c, &r)
 		if !yield(Place{c.serial, slot}, &r) {
 			return
 		}
@@ -54,7 +55,7 @@ func (h *hot) closing() bool {
 func (t *Table) View(places []Place, yield func(i int, r *Record) bool) error {
 	var (
 		batch   [AccountsBatch]connection
-		numbers [AccountsBatch]int
+		numbers [AccountsBatch]int // among the places
 		h       hot
 		l       cold
 		n       int
@@ -68,7 +69,7 @@ func (t *Table) View(places []Place, yield func(i int, r *Record) bool) error {
 			}
 		}
 		if n == len(batch) || i == len(places)-1 {
-			if more, err := t.viewAll(batch[:n], numbers[:n], yield); !more {
+			if more, err := t.viewAll(batch[:n], numbers[:n], places, yield); !more {
 				return err
 			}
 			n = 0
@@ -98,7 +99,7 @@ func (t *Table) Connections(yield func(*Record) bool) (err error) {
 	return err
 }
 
-func (t *Table) viewAll(batch []connection, numbers []int, yield func(int, *Record) bool) (more bool, err error) {
+func (t *Table) viewAll(batch []connection, numbers []int, places []Place, yield func(int, *Record) bool) (more bool, err error) {
 	var (
 		keys     [AccountsBatch]segment.Key
 		counters [AccountsBatch]segment.Counters
@@ -114,6 +115,7 @@ func (t *Table) viewAll(batch []connection, numbers []int, yield func(int, *Reco
 	}
 	for i := range batch {
 		batch[i].view(&r, &counters[i], t.lossy(&batch[i], batch[i].has(connEntry)))
+		t.attribute(places[numbers[i]].slot, &batch[i], &r)
 		if !yield(numbers[i], &r) {
 			return false, nil
 		}

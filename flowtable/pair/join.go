@@ -26,6 +26,7 @@ func join(a, b *flowtable.Record, reversed bool) {
 		}
 		translate(b, ours)
 	}
+	share(a, b, reversed)
 	var passages [flowtable.Moments]passage
 	n := 0
 	for m := range flowtable.Moment(flowtable.Moments) {
@@ -35,6 +36,21 @@ func join(a, b *flowtable.Record, reversed bool) {
 		}
 	}
 	pass(a, b, passages[:n], reversed)
+}
+
+// share tells both whose the ends are, where one of them knows: a packet that the box
+// routes has lost its socket on its way.
+func share(a, b *flowtable.Record, reversed bool) {
+	client, server := &b.Client, &b.Server
+	if reversed {
+		client, server = server, client
+	}
+	for _, of := range [2][2]*flowtable.Side{{&a.Client, client}, {&a.Server, server}} {
+		owner := max(of[0].Owner, of[1].Owner)
+		if of[0].Owner == 0 || of[1].Owner == 0 {
+			of[0].Owner, of[1].Owner = owner, owner
+		}
+	}
 }
 
 // pass notes which way the box was passed, and how long that took.

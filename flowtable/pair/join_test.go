@@ -14,6 +14,26 @@ func both(change func(a, b *flowtable.Record)) (a, b flowtable.Record) {
 	return a, b
 }
 
+// Both records tell whose the ends are, where one of them knows.
+func TestOwnersShared(t *testing.T) {
+	a, b := both(func(a, b *flowtable.Record) { a.Client.Owner, b.Server.Owner = 7, 9 })
+	if a.Client.Owner != 7 || a.Server.Owner != 9 || b.Client.Owner != 7 || b.Server.Owner != 9 {
+		t.Errorf("%d and %d here, %d and %d there", a.Client.Owner, a.Server.Owner, b.Client.Owner, b.Server.Owner)
+	}
+	reversed := closed(3, wan, inner, 1e9)
+	reversed.Client.Owner, reversed.Server.Owner = 0, 7
+	a = closed(1, lan, inner, 1e9)
+	a.Server.Owner = 8
+	join(&a, &reversed, true)
+	if a.Client.Owner != 7 || a.Server.Owner != 8 || reversed.Client.Owner != 8 {
+		t.Errorf("%d and %d here, %d there, where client and server are the other way round", a.Client.Owner, a.Server.Owner, reversed.Client.Owner)
+	}
+	a, b = both(func(a, b *flowtable.Record) { a.Client.Owner, b.Client.Owner = 7, 9 })
+	if a.Client.Owner != 7 || b.Client.Owner != 9 || a.Server.Owner|b.Server.Owner != 0 {
+		t.Errorf("what both knew has changed: %d, %d", a.Client.Owner, b.Client.Owner)
+	}
+}
+
 // What is not known to be one and the same transmission has no transit time.
 func TestTransitUnknown(t *testing.T) {
 	all := uint8(1<<flowtable.RSTAt-1) &^ (1 << flowtable.EstablishedAt)
