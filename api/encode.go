@@ -20,6 +20,8 @@ func AppendFlow(b []byte, r *flowtable.Record, n *Names) []byte {
 	e.closing(r)
 	e.verdict(r)
 	e.otherSide(r)
+	e.owner("client_process", &r.Client)
+	e.owner("server_process", &r.Server)
 	return append(e.b, '}')
 }
 

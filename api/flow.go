@@ -73,6 +73,9 @@ type Flow struct {
 	FIN2TransitNS   *int64  `json:"fin2_transit_ns" doc:"The same of FIN2"`
 	ACK2TransitNS   *int64  `json:"ack2_transit_ns" doc:"The same of FIN2's acknowledgement; null where FIN2 was sent again"`
 	RSTTransitNS    *int64  `json:"rst_transit_ns" doc:"The same of the first RST"`
+
+	ClientProcess *string `json:"client_process,omitempty" doc:"Control group (cgroup v2) of the client's socket, where that is of this machine; absent where it is not, or nobody asked for owners"`
+	ServerProcess *string `json:"server_process,omitempty" doc:"The same of the server's socket"`
 }
 
 // NewFlow returns the JSON form of a record.
@@ -122,6 +125,7 @@ func NewFlow(r *flowtable.Record, n *Names) Flow {
 	}
 	f.setTimes(r, n)
 	f.setOtherSide(r, n)
+	f.ClientProcess, f.ServerProcess = owner(&r.Client, n), owner(&r.Server, n)
 	if r.Accounting == flowtable.AccountingCounted {
 		f.ClientPackets, f.ServerPackets = known(r.Client.Packets, true), known(r.Server.Packets, true)
 		f.ClientBytes, f.ServerBytes = known(r.Client.Octets, true), known(r.Server.Octets, true)

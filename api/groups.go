@@ -12,6 +12,8 @@ type GroupKey struct {
 	CloseInitiator *string `json:"close_initiator,omitempty" doc:"Empty where nobody closed"`
 	Interface      *string `json:"interface,omitempty"`
 	VLAN           *uint16 `json:"vlan,omitempty"`
+	ServerProcess  *string `json:"server_process,omitempty" doc:"Control group of the server's socket; empty where that is not known"`
+	ClientProcess  *string `json:"client_process,omitempty" doc:"Control group of the client's socket; empty where that is not known"`
 }
 
 // Teardown is how long connections took to close, by group.

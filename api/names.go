@@ -38,6 +38,7 @@ func (c *Clock) Wall(at int64) int64 { return at + c.offset.Load() }
 type Names struct {
 	clock      *Clock
 	interfaces func(uint32) string
+	owners     func(uint64) string
 	run        [8]byte
 }
 
@@ -83,6 +84,19 @@ func (n *Names) Interface(number uint32) string {
 		}
 	}
 	return strconv.FormatUint(uint64(number), 10)
+}
+
+// TellOwners has owners name the owners of records, which are ids of control groups; it
+// is called from any goroutine. Without it they are called by their numbers. It must be
+// called before the names are used.
+func (n *Names) TellOwners(owners func(owner uint64) string) { n.owners = owners }
+
+// Owner returns the name of an owner; there is none of 0.
+func (n *Names) Owner(owner uint64) string {
+	if n.owners != nil {
+		return n.owners(owner)
+	}
+	return "cgroup:" + strconv.FormatUint(owner, 10)
 }
 
 // Time returns a time on the records' clock as RFC 3339 in UTC, always with

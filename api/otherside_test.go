@@ -45,17 +45,16 @@ func TestOtherSideJSON(t *testing.T) {
 	}
 }
 
-// otherSideNames are the first cells of the rows by which docs/record.md describes
-// the other side of a gateway.
-func otherSideNames(t *testing.T) string {
+// namesOf are the first cells of the rows in a section of docs/record.md.
+func namesOf(t *testing.T, title string) string {
 	t.Helper()
 	page, err := os.ReadFile(filepath.Join("..", "docs", "record.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, section, found := strings.Cut(string(page), "\n## The other side of a gateway\n")
+	_, section, found := strings.Cut(string(page), "\n## "+title+"\n")
 	if !found {
-		t.Fatal("docs/record.md has no section of the other side of a gateway")
+		t.Fatalf("docs/record.md has no section %q", title)
 	}
 	section, _, _ = strings.Cut(section, "\n## ")
 	var cells strings.Builder

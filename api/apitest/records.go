@@ -22,9 +22,13 @@ func Names() *api.Names { return NamesAt(nil) }
 
 // NamesAt is Names by another clock than that of a replay.
 func NamesAt(clock *api.Clock) *api.Names {
-	return api.NamesOf([8]byte{0, 1, 2, 3, 4, 5, 6, 7}, clock, func(number uint32) string {
+	names := api.NamesOf([8]byte{0, 1, 2, 3, 4, 5, 6, 7}, clock, func(number uint32) string {
 		return map[uint32]string{1: "eth1", 2: "a \"quoted\" <name>\xff\u2028.pcap"}[number]
 	})
+	names.TellOwners(func(owner uint64) string {
+		return [...]string{"", "/a.slice", "/a.slice/b", "/a.slice/b/\"c\"", "/a.slice/bc", "cgroup:5"}[owner]
+	})
+	return names
 }
 
 // Address is an address of a record.
@@ -109,7 +113,7 @@ func RandomRecord(rng *rand.Rand) flowtable.Record {
 		s := flowtable.Side{
 			Packets: rng.Uint64() >> rng.UintN(64), Octets: rng.Uint64() >> rng.UintN(64), Payload: rng.Uint64() >> rng.UintN(64),
 			Port: uint16(rng.Uint32()), SYNRetransmits: uint16(rng.Uint32()), FINRetransmits: uint16(rng.Uint32()),
-			TCPFlags: uint8(rng.Uint32()), State: flowtable.State(rng.IntN(flowtable.States)),
+			TCPFlags: uint8(rng.Uint32()), State: flowtable.State(rng.IntN(flowtable.States)), Owner: rng.Uint64N(6),
 		}
 		if rng.IntN(2) == 0 {
 			s.Address = netip.AddrFrom4([4]byte{10, 0, byte(rng.Uint32()), byte(rng.Uint32())}).As16()

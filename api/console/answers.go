@@ -20,10 +20,13 @@ type Answer struct {
 // Table makes the table of an answer, and sentences that belong beside it.
 func (a *Answer) Table(body []byte) (*Table, []string, error) { return a.table(body) }
 
+// owned is a flow with every member.
+var owned = api.Flow{ClientProcess: new(string), ServerProcess: new(string)}
+
 // The answers of the questions that have lists.
 var (
-	Flows       = Answer{"flows", api.Flow{}, answer(flowsTable)}
-	Connections = Answer{"connections", api.Connection{}, answer(connectionsTable)}
+	Flows       = Answer{"flows", owned, answer(flowsTable)}
+	Connections = Answer{"connections", api.Connection{Flow: owned}, answer(connectionsTable)}
 	Teardown    = Answer{"groups", api.TeardownGroup{}, answer(teardownTable)}
 	Top         = Answer{"groups", api.TopGroup{}, answer(topTable)}
 	Series      = Answer{"points", api.SeriesPoint{}, answer(seriesTable)}
@@ -112,7 +115,8 @@ func groupCells(key *api.GroupKey, groupBy []string) []string {
 
 func keyCell(key *api.GroupKey, name string) string {
 	texts := map[string]*string{"server": key.Server, "server_network": key.ServerNetwork, "client": key.Client, "client_network": key.ClientNetwork,
-		"close_kind": key.CloseKind, "close_initiator": key.CloseInitiator, "interface": key.Interface}
+		"close_kind": key.CloseKind, "close_initiator": key.CloseInitiator, "interface": key.Interface,
+		"server_process": key.ServerProcess, "client_process": key.ClientProcess}
 	numbers := map[string]*uint16{"server_port": key.ServerPort, "vlan": key.VLAN}
 	switch {
 	case texts[name] != nil:

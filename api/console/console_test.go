@@ -97,7 +97,8 @@ func TestCSV(t *testing.T) {
 	var want []string
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[api.Flow]()) {
 		if !f.Anonymous {
-			want = append(want, f.Tag.Get("json"))
+			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+			want = append(want, name)
 		}
 	}
 	if len(lines) != 4 || !slices.Equal(heading, want) {

@@ -54,6 +54,7 @@ type Side struct {
 	Packets        [Rows]uint64
 	Octets         [Rows]uint64
 	Payload        [Rows]uint64
+	Owner          [Rows]uint64 // 0 but where owners are asked for, as Block.Peer
 	Port           [Rows]uint16
 	SYNRetransmits [Rows]uint16
 	FINRetransmits [Rows]uint16
@@ -105,6 +106,9 @@ func (s *Side) set(i int, from *flowtable.Side) {
 	s.Packets[i] = from.Packets
 	s.Octets[i] = from.Octets
 	s.Payload[i] = from.Payload
+	if s.Owner[i] != from.Owner {
+		s.Owner[i] = from.Owner
+	}
 	s.Port[i] = from.Port
 	s.SYNRetransmits[i] = from.SYNRetransmits
 	s.FINRetransmits[i] = from.FINRetransmits
@@ -153,6 +157,7 @@ func (s *Side) side(i int) flowtable.Side {
 		Packets:        s.Packets[i],
 		Octets:         s.Octets[i],
 		Payload:        s.Payload[i],
+		Owner:          s.Owner[i],
 		Port:           s.Port[i],
 		SYNRetransmits: s.SYNRetransmits[i],
 		FINRetransmits: s.FINRetransmits[i],

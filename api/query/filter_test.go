@@ -130,11 +130,17 @@ var filterCases = map[string]fits{
 	"state=LAST-ACK": func(r *flowtable.Record) bool {
 		return r.Client.State == flowtable.StateLastACK || r.Server.State == flowtable.StateLastACK
 	},
-	"close_complete=true":  func(r *flowtable.Record) bool { return r.Complete },
-	"close_complete=false": func(r *flowtable.Record) bool { return !r.Complete },
-	"interface=eth1,3":     func(r *flowtable.Record) bool { return r.Interface == 1 || r.Interface == 3 },
-	"vlan=0-2000":          func(r *flowtable.Record) bool { return r.VLAN <= 2000 },
-	"encapsulation=none":   func(r *flowtable.Record) bool { return r.Encapsulation.Layers[0] == segment.NoLayer },
+	"close_complete=true":       func(r *flowtable.Record) bool { return r.Complete },
+	"close_complete=false":      func(r *flowtable.Record) bool { return !r.Complete },
+	"interface=eth1,3":          func(r *flowtable.Record) bool { return r.Interface == 1 || r.Interface == 3 },
+	"server_process=/a.slice/b": func(r *flowtable.Record) bool { return r.Server.Owner == 2 || r.Server.Owner == 3 },
+	"client_process=/a.slice/":  func(r *flowtable.Record) bool { return r.Client.Owner > 0 && r.Client.Owner <= 4 },
+	"process=/a.slice/bc,/a.slice/b/\"c\"": func(r *flowtable.Record) bool {
+		return r.Client.Owner == 3 || r.Client.Owner == 4 || r.Server.Owner == 3 || r.Server.Owner == 4
+	},
+	"process=cgroup:5":   func(r *flowtable.Record) bool { return r.Client.Owner == 5 || r.Server.Owner == 5 },
+	"vlan=0-2000":        func(r *flowtable.Record) bool { return r.VLAN <= 2000 },
+	"encapsulation=none": func(r *flowtable.Record) bool { return r.Encapsulation.Layers[0] == segment.NoLayer },
 	"encapsulation=gre,mpls": func(r *flowtable.Record) bool {
 		return slices.Contains(r.Encapsulation.Layers[:], segment.LayerGRE) || slices.Contains(r.Encapsulation.Layers[:], segment.LayerMPLS)
 	},

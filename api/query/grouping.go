@@ -39,11 +39,12 @@ type Grouping struct {
 	networks [2]prefix // masks of IPv4 and IPv6
 	lengths  Networks
 
-	numbers    map[groupID]uint32
-	ids        []groupID
-	recent     [1 << recentBits]uint32 // number + 1 of a group, by a hash of its id
-	interfaces []string
-	scratch    [128]groupID
+	numbers map[groupID]uint32
+	ids     []groupID
+	recent  [1 << recentBits]uint32 // number + 1 of a group, by a hash of its id
+	texts   texts                   // of interfaces and owners
+	owners  map[uint64]uint64       // places of owners in texts
+	scratch [128]groupID
 }
 
 // groupID tells groups apart: what each field is, in 16 octets.
@@ -72,9 +73,11 @@ var groupFields = []groupField{
 		func(_ *Grouping, k *api.GroupKey, id [2]uint64) {
 			k.CloseInitiator = new(flowtable.Party(id[1]).String())
 		}},
-	{"interface", (*Grouping).fillInterfaces, func(g *Grouping, k *api.GroupKey, id [2]uint64) { k.Interface = &g.interfaces[id[1]] }},
+	{"interface", (*Grouping).fillInterfaces, func(g *Grouping, k *api.GroupKey, id [2]uint64) { k.Interface = &g.texts.list[id[1]] }},
 	{"vlan", numberField(func(b *history.Block) *[history.Rows]uint16 { return &b.VLAN }),
 		func(_ *Grouping, k *api.GroupKey, id [2]uint64) { k.VLAN = new(uint16(id[1])) }},
+	{"server_process", ownerField(serverSide), func(g *Grouping, k *api.GroupKey, id [2]uint64) { k.ServerProcess = &g.texts.list[id[1]] }},
+	{"client_process", ownerField(clientSide), func(g *Grouping, k *api.GroupKey, id [2]uint64) { k.ClientProcess = &g.texts.list[id[1]] }},
 }
 
 type fill = func(g *Grouping, f *frame, rows []uint16, ids []groupID, n int)
@@ -123,19 +126,14 @@ func (g *Grouping) mask(ids []groupID, n int) {
 	}
 }
 
-// fillInterfaces numbers interfaces by their names, in g.interfaces.
+// fillInterfaces numbers interfaces by their names.
 func (g *Grouping) fillInterfaces(f *frame, rows []uint16, ids []groupID, n int) {
-	known, number, at := false, uint32(0), 0 // of the row before: there are few
+	known, number, at := false, uint32(0), uint64(0) // of the row before: there are few
 	for k, row := range rows {
 		if i := f.block.Interface[row]; !known || i != number {
-			name := f.names.Interface(i)
-			if at = slices.Index(g.interfaces, name); at < 0 {
-				at = len(g.interfaces)
-				g.interfaces = append(g.interfaces, name)
-			}
-			known, number = true, i
+			known, number, at = true, i, g.texts.place(f.names.Interface(i))
 		}
-		ids[k][n] = [2]uint64{0, uint64(at)}
+		ids[k][n] = [2]uint64{0, at}
 	}
 }
 
@@ -229,8 +227,8 @@ func (g *Grouping) names() []string {
 func (g *Grouping) compare(a, b uint32) int {
 	for n, field := range g.fields {
 		x, y := g.ids[a][n], g.ids[b][n]
-		if field.name == "interface" {
-			if c := strings.Compare(g.interfaces[x[1]], g.interfaces[y[1]]); c != 0 {
+		if slices.Contains(textFields, field.name) {
+			if c := strings.Compare(g.texts.list[x[1]], g.texts.list[y[1]]); c != 0 {
 				return c
 			}
 		} else if c := slices.Compare(x[:], y[:]); c != 0 {

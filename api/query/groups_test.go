@@ -27,7 +27,16 @@ func keys(r *flowtable.Record) map[string]any {
 		"client": api.Address(&r.Client.Address).String(), "client_network": network(r.Client.Address),
 		"close_kind": r.CloseKind.String(), "close_initiator": r.Initiator.String(),
 		"interface": testNames.Interface(r.Interface), "vlan": r.VLAN,
+		"server_process": ownerName(r.Server.Owner), "client_process": ownerName(r.Client.Owner),
 	}
+}
+
+// ownerName is empty where there is none.
+func ownerName(owner uint64) string {
+	if owner == 0 {
+		return ""
+	}
+	return testNames.Owner(owner)
 }
 
 func keyOf(t *testing.T, r *flowtable.Record, fields []string) string {

@@ -109,7 +109,7 @@ func (q *GroupQuery) grouping(fields []string) (*query.Grouping, error) {
 type TeardownQuery struct {
 	RecordsFilter
 	GroupQuery
-	GroupBy []string `query:"group_by" enum:"server,server_port,server_network,client,client_network,close_kind,close_initiator,interface,vlan" maxItems:"2" uniqueItems:"true" doc:"At most two; all in one group without it"`
+	GroupBy []string `query:"group_by" enum:"server,server_port,server_network,client,client_network,close_kind,close_initiator,interface,vlan,server_process,client_process" maxItems:"2" uniqueItems:"true" doc:"At most two; all in one group without it"`
 	Sort    string   `query:"sort" enum:"count,-count,fin_wait_1,-fin_wait_1,close_wait,-close_wait,last_ack,-last_ack,teardown,-teardown" default:"-count" doc:"What to sort groups by: how many connections, or the p99 of a phase; - before it for descending"`
 	Limit   int      `query:"limit" minimum:"1" maximum:"10000" default:"100" doc:"Most groups in the answer"`
 }
@@ -119,7 +119,7 @@ type TopQuery struct {
 	RecordsFilter
 	GroupQuery
 	By      string   `query:"by" required:"true" enum:"bytes,payload,packets,connections,refused,resets,unanswered,half_open,half_closed,retransmits,fin_wait_1,close_wait,last_ack,teardown" doc:"What is compared: amounts, connections of a kind, or the time spent in a phase, added up"`
-	GroupBy []string `query:"group_by" enum:"server,server_port,server_network,client,client_network,close_kind,close_initiator,interface,vlan" maxItems:"2" uniqueItems:"true" default:"server" doc:"At most two; server without it"`
+	GroupBy []string `query:"group_by" enum:"server,server_port,server_network,client,client_network,close_kind,close_initiator,interface,vlan,server_process,client_process" maxItems:"2" uniqueItems:"true" default:"server" doc:"At most two; server without it"`
 	Limit   int      `query:"limit" minimum:"1" maximum:"10000" default:"10" doc:"Most groups in the answer"`
 }
 

@@ -276,6 +276,9 @@ function recordList(flow) {
         ...(flow.peer_flow_id
           ? [["other side of the gateway", html("a", { href: urlWith({ flow: flow.peer_flow_id }) }, "its record")]]
           : []),
+        ...["client", "server"]
+          .filter((side) => flow[`${side}_process`])
+          .map((side) => [`${side} is of`, ownerLink(side, flow[`${side}_process`])]),
       ].map(([name, value]) => html("div", {}, html("dt", {}, name), html("dd", {}, value))),
     ),
     html(
@@ -286,6 +289,9 @@ function recordList(flow) {
     ),
   );
 }
+
+/** Whose an end is; a link to all of theirs. */
+const ownerLink = (side, name) => html("a", { class: "mono", href: urlWith({ flow: null, [`${side}_process`]: name }) }, name);
 
 const sent = (flow, side) =>
   flow[`${side}_packets`] == null
