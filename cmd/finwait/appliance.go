@@ -71,6 +71,7 @@ type appliance struct {
 	recent    *history.Recent
 	fanout    *export.Fanout
 	pairs     *pairing // between the publisher and the fan-out; nil on a tap
+	owners    *owners  // nil where nobody asks for them
 	clock     api.Clock
 	names     *api.Names
 	metrics   *metrics.Metrics
@@ -134,6 +135,9 @@ func (a *appliance) build() (err error) {
 	hasher := segment.NewHasher()
 	a.setWallClock()
 	a.names = api.NewNames(&a.clock, a.source.InterfaceName)
+	if c := a.config.gateway; c != nil && c.Owners {
+		a.owners = openOwners(a.names)
+	}
 	if a.recent, err = history.NewRecent(a.config.recent, a.names); err != nil {
 		return fmt.Errorf("--recent: %w", err)
 	}
@@ -159,6 +163,7 @@ func (a *appliance) build() (err error) {
 			Timeouts:    a.config.timeouts,
 			Accounts:    a.accounts(),
 			Accounting:  a.accounting(),
+			Owners:      a.owners.sighted(),
 			Records:     outlet{ring, &a.lastUntil},
 			FirstSerial: firstSerial(i),
 		}, hasher)
@@ -251,6 +256,9 @@ func (a *appliance) start(ctx context.Context) {
 	a.service.Go(func() error { a.every(serving, roomInterval, a.watchRoom); return nil })
 	if a.pairs != nil {
 		a.service.Go(func() error { a.every(serving, addressInterval, a.pairs.lookAround); return nil })
+	}
+	if a.owners != nil {
+		a.service.Go(func() error { return a.owners.run(serving) })
 	}
 	if oldest, bounded := a.longestTimeout(); bounded {
 		a.service.Go(func() error {
@@ -371,6 +379,9 @@ func (a *appliance) close() error {
 	}
 	if a.pairs != nil {
 		err = errors.Join(err, a.pairs.close())
+	}
+	if a.owners != nil {
+		err = errors.Join(err, a.owners.names.Close())
 	}
 	err = errors.Join(err, a.source.Close())
 	for _, t := range a.tables {

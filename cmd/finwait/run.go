@@ -34,6 +34,7 @@ type runOptions struct {
 	interfaces   []string
 	segmentLimit uint64
 	conntrack    bool
+	owners       bool
 	mode         string
 	listen       string
 	access       *accessFlags
@@ -81,6 +82,7 @@ those of the connections that were open at the end too.`,
 	flags.StringVar(&o.mode, "mode", modeTap, "how to measure: tap or gateway")
 	flags.Uint64Var(&o.segmentLimit, "segment-limit", gateway.DefaultSegmentLimit, "gateway: control segments that are looked at in a second at most; more are held back, and counted")
 	flags.BoolVar(&o.conntrack, "conntrack", true, "gateway: have the kernel's connection tracking tell what NAT does; without it initial sequence numbers do")
+	flags.BoolVar(&o.owners, "owners", false, "gateway: tell of this machine's own connections whose they are, by control groups (cgroup v2)")
 	flags.StringVar(&o.listen, "listen", defaultListen, "address and port of the HTTP API")
 	flags.Uint32Var(&o.maxFlows, "max-flows", 1<<18, "connections that can be followed at once")
 	flags.IntVar(&o.recent, "recent", 1_000_000, "finished connections kept for the API, 252 octets each")
@@ -125,6 +127,8 @@ func (o *runOptions) validate() error {
 		return usageError{errors.New("--mode gateway: --accounting sequence, --force, --generic and --busy-poll are for a tap; leave them out")}
 	case o.mode == modeTap && !o.conntrack:
 		return usageError{errors.New("--conntrack: a tap asks nobody about NAT; leave it out, or choose --mode gateway")}
+	case o.mode == modeTap && o.owners:
+		return usageError{errors.New("--owners: a tap sees packets without their sockets; leave it out, or choose --mode gateway")}
 	case o.segmentLimit == 0:
 		return usageError{errors.New("--segment-limit 0: nothing would be seen of any connection; choose a rate, or leave it out")}
 	case o.maxFlows == 0:
@@ -196,7 +200,7 @@ func run(ctx context.Context, o runOptions, stdout, stderr io.Writer) (err error
 	}
 	if o.mode == modeGateway {
 		c.blindNAT = !o.conntrack
-		c.gateway = &gateway.Config{Interfaces: o.interfaces, MaxFlows: o.maxFlows, SegmentLimit: o.segmentLimit}
+		c.gateway = &gateway.Config{Interfaces: o.interfaces, MaxFlows: o.maxFlows, SegmentLimit: o.segmentLimit, Owners: o.owners}
 	}
 	if records != nil {
 		defer func() { err = errors.Join(err, records.Close()) }()
@@ -228,11 +232,17 @@ func (a *appliance) announce(w io.Writer) {
 	if a.pairs != nil {
 		warnings = append(warnings, a.pairs.warnings...)
 	}
+	if a.owners != nil {
+		warnings = append(warnings, a.owners.names.Warnings()...)
+	}
 	for _, warning := range warnings {
 		fmt.Fprintln(w, "warning:", warning)
 	}
 	if a.pairs != nil {
 		fmt.Fprintln(w, a.pairs.fact(&a.config))
+	}
+	if a.owners != nil {
+		fmt.Fprintln(w, a.owners.fact())
 	}
 	for _, fact := range a.facts() {
 		fmt.Fprintln(w, fact)

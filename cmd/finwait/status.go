@@ -46,6 +46,9 @@ func (a *appliance) status() api.Status {
 	if a.pairs != nil {
 		s.Ledger = append(s.Ledger, a.pairs.ledger()...)
 	}
+	if a.owners != nil {
+		s.Ledger = append(s.Ledger, a.owners.ledger()...)
+	}
 	for _, f := range a.fanout.Failures() {
 		s.Ledger = append(s.Ledger, api.LedgerEntry{Stage: stageSink, Reason: f.Name, Count: f.Records, Loss: true})
 	}

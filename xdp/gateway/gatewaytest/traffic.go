@@ -48,22 +48,26 @@ func (s *Site) Serve(back int) (at []netip.AddrPort) {
 		})
 		s.tb.Cleanup(func() { _ = l.Close() })
 		at = append(at, l.Addr().(*net.TCPAddr).AddrPort())
+		go Answer(l, back)
+	}
+	return at
+}
+
+// Answer answers every connection of a listener, once its client has closed, with so many
+// octets, until the listener is closed.
+func Answer(l net.Listener, back int) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
 		go func() {
-			for {
-				c, err := l.Accept()
-				if err != nil {
-					return
-				}
-				go func() {
-					defer c.Close()
-					if _, err := io.Copy(io.Discard, c); err == nil {
-						_, _ = c.Write(make([]byte, back))
-					}
-				}()
+			defer c.Close()
+			if _, err := io.Copy(io.Discard, c); err == nil {
+				_, _ = c.Write(make([]byte, back))
 			}
 		}()
 	}
-	return at
 }
 
 // Traffic is connections that go on, one after the other, until they are stopped.
