@@ -86,7 +86,7 @@ those of the connections that were open at the end too.`,
 	flags.BoolVar(&o.owners, "owners", false, "gateway: tell of this machine's own connections whose they are, by control groups (cgroup v2)")
 	flags.StringVar(&o.listen, "listen", defaultListen, "address and port of the HTTP API")
 	flags.Uint32Var(&o.maxFlows, "max-flows", 1<<18, "connections that can be followed at once")
-	flags.IntVar(&o.recent, "recent", defaultRecent, fmt.Sprintf("finished connections kept for the API, %d octets each", history.Memory(defaultRecent)/defaultRecent))
+	flags.IntVar(&o.recent, "recent", defaultRecent, fmt.Sprintf("finished connections kept for the API, %d octets each", history.RecordSize))
 	flags.StringVar(&o.records, "records", "", "file to append every record to, one JSON object a line; - is standard output")
 	flags.BoolVar(&o.force, "force", false, "take an interface with an address of this machine, which is then not reached through it")
 	flags.BoolVar(&o.generic, "generic", false, "use generic XDP even where the driver has native XDP")
