@@ -68,6 +68,7 @@ func (t *Table) fetchSlots(from int, batch []*segment.Segment) {
 			slot := a.slots[(from+i)%updateBatch]
 			fetchLine(unsafe.Pointer(&t.cold[slot]))
 			fetchLine(unsafe.Pointer(&t.links[slot]))
+			fetchLine(unsafe.Pointer(t.outlines.at(slot)))
 		}
 	}
 }
@@ -88,6 +89,7 @@ func (t *Table) fetchDue(slots []uint32) {
 	for _, slot := range slots {
 		fetchLines(unsafe.Pointer(&t.hot[slot]))
 		fetchLine(unsafe.Pointer(&t.cold[slot]))
+		fetchLine(unsafe.Pointer(t.outlines.at(slot)))
 	}
 }
 

@@ -281,6 +281,7 @@ func (t *Table) writeLast(slot uint32, c *connection, k *segment.Counters, reaso
 	lossy := t.lossy(c, c.has(connEntry))
 	t.settleCounters(c, k)
 	t.write(slot, c, reason, lossy)
+	t.outlines.set(slot, None)
 	t.stats.Connections.Add(-1)
 }
 

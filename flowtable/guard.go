@@ -48,8 +48,44 @@ func snapshot(h *hot, l *cold, hotCopy *hot, coldCopy *cold) bool {
 	return false
 }
 
+// glimpse reads what a glance tells of a slot; None where that is free, or the
+// writer kept changing it.
+func (t *Table) glimpse(slot uint32, into *Tuple) Outline {
+	h := &t.hot[slot]
+	for range 64 {
+		before := atomic.LoadUint32(&h.guard.sequence)
+		if before&guardStep != 0 {
+			continue
+		}
+		o := t.outlines.load(slot)
+		words := (*[4]uint64)(unsafe.Pointer(h))
+		key := [4]uint64{atomic.LoadUint64(&words[0]), atomic.LoadUint64(&words[1]), atomic.LoadUint64(&words[2]), atomic.LoadUint64(&words[3])}
+		ports := atomic.LoadUint32(&h.ports)
+		if atomic.LoadUint32(&h.guard.sequence) == before {
+			into.set(&key, ports, o.clientEnd())
+			return o
+		}
+	}
+	return None
+}
+
+// peek reads one word of a slot, of whatever connection is there.
+func peek(_ *hot, word *uint64) uint64 { return atomic.LoadUint64(word) }
+
 func copyWords(to, from []uint64) {
 	for i := range to {
 		to[i] = atomic.LoadUint64(&from[i])
 	}
 }
+
+// set changes the outline of a slot, after the slot itself, or before that ceases to
+// hold a connection: who reads an outline and then the slot within one turn of its
+// guard has both of the same connection.
+func (x outlines) set(slot uint32, o Outline) {
+	if at := x.at(slot); *at != o {
+		*at = o
+	}
+}
+
+// loadWord is a reader's look at eight outlines.
+func loadWord(word *outlineWord) outlineWord { return atomic.LoadUint64(word) }

@@ -5,6 +5,7 @@ package flowtable
 import (
 	"runtime"
 	"sync/atomic"
+	"unsafe"
 )
 
 // guard is a spin lock in builds with the race detector, which cannot know
@@ -41,3 +42,28 @@ func snapshot(h *hot, l *cold, hotCopy *hot, coldCopy *cold) bool {
 	*coldCopy = *l
 	return true
 }
+
+func (t *Table) glimpse(slot uint32, into *Tuple) Outline {
+	h := &t.hot[slot]
+	h.guard.begin()
+	defer h.guard.done()
+	o := t.outlines.load(slot)
+	into.set((*[4]uint64)(unsafe.Pointer(h)), h.ports, o.clientEnd())
+	return o
+}
+
+func peek(h *hot, word *uint64) uint64 {
+	h.guard.begin()
+	defer h.guard.done()
+	return *word
+}
+
+// set changes the outline of a slot, as one atomic change of its word.
+func (x outlines) set(slot uint32, o Outline) {
+	word := &x[slot/wordOutlines]
+	var change outlineWord
+	spread(&change)[slot%wordOutlines] = *x.at(slot) ^ o
+	atomic.StoreUint64(word, atomic.LoadUint64(word)^change) // there is one writer
+}
+
+func loadWord(word *outlineWord) outlineWord { return atomic.LoadUint64(word) }

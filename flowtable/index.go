@@ -27,10 +27,10 @@ var _ [bucketSize]byte = [unsafe.Sizeof(bucket{})]byte{}
 // index finds a connection's slot by the hash of its key.
 type index struct{ buckets []bucket }
 
-// indexBuckets is how many buckets are 11/16 full with capacity connections: then
-// one connection in a hundred stands outside of its own bucket.
+// indexBuckets is how many buckets are 10/13 full with capacity connections: then
+// one connection in 25 stands outside of its own bucket.
 func indexBuckets(capacity uint32) uint64 {
-	return max((uint64(capacity)*16/11+bucketEntries-1)/bucketEntries, 2)
+	return max((uint64(capacity)*13/10+bucketEntries-1)/bucketEntries, 2)
 }
 
 // tagOf takes the highest bits of a hash, home the lowest 32.

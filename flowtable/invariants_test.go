@@ -13,6 +13,9 @@ func (b *bench) invariants() error {
 	t := b.Table
 	used, kept := 0, 0
 	for slot := uint32(1); slot < t.fresh.Load(); slot++ {
+		if o := t.outlines.load(slot); o != None && !t.hot[slot].used() {
+			return fmt.Errorf("slot %d holds no connection and has the outline %d", slot, o)
+		}
 		if t.hot[slot].remembered() {
 			kept++
 			var key segment.Key
@@ -27,6 +30,9 @@ func (b *bench) invariants() error {
 		used++
 		c := new(connection)
 		t.load(slot, c)
+		if got, want := t.outlines.load(slot), c.outline(); got != want {
+			return fmt.Errorf("slot %d has the outline %d in place of %d", slot, got, want)
+		}
 		if err := t.checkRest(slot, c); err != nil {
 			return err
 		}

@@ -10,6 +10,12 @@ import "unsafe"
 //go:noescape
 func fetchLine(p unsafe.Pointer)
 
+// fetchPassing is fetchLine for what is read once: it is to drive nothing else out
+// of the caches.
+//
+//go:noescape
+func fetchPassing(p unsafe.Pointer)
+
 // fetchLines is fetchLine for p and for the line behind it.
 //
 //go:noescape

@@ -6,6 +6,12 @@ TEXT ·fetchLine(SB), NOSPLIT, $0-8
 	PREFETCHT0 (AX)
 	RET
 
+// func fetchPassing(p unsafe.Pointer)
+TEXT ·fetchPassing(SB), NOSPLIT, $0-8
+	MOVQ        p+0(FP), AX
+	PREFETCHNTA (AX)
+	RET
+
 // func fetchLines(p unsafe.Pointer)
 TEXT ·fetchLines(SB), NOSPLIT, $0-8
 	MOVQ       p+0(FP), AX

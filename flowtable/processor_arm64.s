@@ -6,6 +6,12 @@ TEXT ·fetchLine(SB), NOSPLIT, $0-8
 	PRFM (R0), PLDL1KEEP
 	RET
 
+// func fetchPassing(p unsafe.Pointer)
+TEXT ·fetchPassing(SB), NOSPLIT, $0-8
+	MOVD p+0(FP), R0
+	PRFM (R0), PLDL1STRM
+	RET
+
 // func fetchLines(p unsafe.Pointer)
 TEXT ·fetchLines(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0

@@ -90,6 +90,7 @@ type Table struct {
 	cold      []cold        // … their other halves
 	links     []link        // … and places in wheels
 	owned     []owned       // … and whose they are; nil where nobody asks
+	outlines  outlines      // … and what a glance tells of them
 	free      uint32        // list of free slots, linked by next
 	fresh     atomic.Uint32 // slots from here on were never used
 	index     index
@@ -158,6 +159,9 @@ func (t *Table) reserve() (err error) {
 			return err
 		}
 	}
+	if t.outlines, err = reserveOutlines(slots); err != nil {
+		return err
+	}
 	if t.index.buckets, err = Reserve[bucket](indexBuckets(t.config.MaxFlows)); err != nil {
 		return err
 	}
@@ -177,8 +181,8 @@ func (t *Table) reserve() (err error) {
 
 // Close gives the memory back. Nothing of the table may be used afterwards.
 func (t *Table) Close() error {
-	err := errors.Join(Release(t.hot), Release(t.cold), Release(t.links), Release(t.owned), Release(t.index.buckets))
-	t.hot, t.cold, t.links, t.owned, t.index.buckets = nil, nil, nil, nil, nil
+	err := errors.Join(Release(t.hot), Release(t.cold), Release(t.links), Release(t.outlines), Release(t.owned), Release(t.index.buckets))
+	t.hot, t.cold, t.links, t.outlines, t.owned, t.index.buckets = nil, nil, nil, nil, nil, nil
 	return err
 }
 
@@ -191,7 +195,8 @@ func (t *Table) Capacity() int { return int(t.config.MaxFlows) }
 // Memory is the octets reserved: for connections or the tuples that they leave
 // behind, and for their index.
 func (t *Table) Memory() uint64 {
-	return uint64(len(t.hot))*slotSize + uint64(len(t.owned))*ownedSize + uint64(len(t.index.buckets))*bucketSize
+	return uint64(len(t.hot))*slotSize + uint64(len(t.owned))*ownedSize + uint64(len(t.outlines))*wordOutlines +
+		uint64(len(t.index.buckets))*bucketSize
 }
 
 // Lost notes that segments were lost on the way to this table at a time up to
@@ -300,7 +305,10 @@ func (t *Table) nextSerial() (serial uint64) {
 }
 
 // store puts c back into its slot.
-func (t *Table) store(slot uint32, c *connection) { c.store(&t.hot[slot], &t.cold[slot]) }
+func (t *Table) store(slot uint32, c *connection) {
+	c.store(&t.hot[slot], &t.cold[slot])
+	t.outlines.set(slot, c.outline())
+}
 
 // segment brings one segment to its connection in slot; where that is over, the
 // slot remembers its tuple, or there is none with 0, it begins a new one.

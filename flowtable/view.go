@@ -2,7 +2,6 @@ package flowtable
 
 import (
 	"fmt"
-	"sync/atomic"
 
 	"github.com/finwait/finwait/flowtable/segment"
 )
@@ -13,40 +12,16 @@ type Place struct {
 	slot   uint32
 }
 
-// Look yields a Record, with EndReason EndNone, of every connection that is
-// followed now, until yield says false; closing leaves out those without a FIN,
-// at the price of a glance. The Record is what the worker knows: where the kernel
-// counts, the numbers of packets and octets are none, EndAt and the evidence are
-// those of the control segments, and an ACK that the kernel alone has seen is
-// missing. View adds the kernel's part.
-//
-// Look may be called from any goroutine and never stops the worker: each
-// connection is seen as it was at some moment during the call. The Record is
-// valid until yield returns.
-func (t *Table) Look(closing bool, yield func(Place, *Record) bool) {
-	var (
-		h hot
-		l cold
-		c connection
-		r Record
-	)
+// Seek finds the connection of a serial number, as long as it is followed. It
+// may be called as Look may.
+func (t *Table) Seek(serial uint64) (p Place, found bool) {
+	of := t.common()
 	for slot := uint32(1); slot < t.fresh.Load(); slot++ {
-		if closing && !t.hot[slot].closing() || !snapshot(&t.hot[slot], &t.cold[slot], &h, &l) {
-			continue
-		}
-		c.load(&h, &l, t.common())
-		c.record(&r, EndNone, t.lossy(&c, c.has(connEntry)))
-		t.attribute(slot, &c, &r)
-		if !yield(Place{c.serial, slot}, &r) {
-			return
+		if t.outlines.load(slot) != None && of.serialOf(peek(&t.hot[slot], &t.cold[slot].serial)) == serial {
+			return Place{serial, slot}, true
 		}
 	}
-}
-
-// closing tells at a glance whether either end has sent a FIN.
-func (h *hot) closing() bool {
-	marks := atomic.LoadUint64(&h.ends[0].packets) | atomic.LoadUint64(&h.ends[1].packets)
-	return marks>>48&endFIN != 0
+	return p, false
 }
 
 // View yields the connections of places with the kernel's counters, each with
@@ -88,7 +63,7 @@ func (t *Table) Connections(yield func(*Record) bool) (err error) {
 		n = 0
 		return more && err == nil
 	}
-	t.Look(false, func(p Place, _ *Record) bool {
+	t.Look(new(Glance), func(p Place, _ *Record) bool {
 		places[n] = p
 		n++
 		return n < len(places) || flush()

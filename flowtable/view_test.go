@@ -160,7 +160,18 @@ func TestLookAsksNobody(t *testing.T) {
 	}
 	k.deaf = true
 	look := func(closing bool) (places []Place) {
-		b.Look(closing, func(p Place, r *Record) bool {
+		var g Glance
+		for o := None + 1; closing && o < Outlines; o++ {
+			if !o.MayHaveFIN() {
+				g.Sights[o] = Pass
+			}
+		}
+		defer func() {
+			if g.Looked != 100 {
+				t.Errorf("looked at %d", g.Looked)
+			}
+		}()
+		b.Look(&g, func(p Place, r *Record) bool {
 			if _, fin := r.Time(FIN1At); fin != (r.Client.Port%4 == 0) || r.EndReason != EndNone || p.Serial != r.Serial {
 				t.Errorf("port %d: FIN %v, %v, place of %d", r.Client.Port, fin, r.EndReason, p.Serial)
 			}
@@ -174,7 +185,7 @@ func TestLookAsksNobody(t *testing.T) {
 		t.Fatalf("%d connections, %d with a FIN; want 100 and 25", len(all), len(closing))
 	}
 	n := 0
-	b.Look(false, func(Place, *Record) bool { n++; return n < 7 })
+	b.Look(new(Glance), func(Place, *Record) bool { n++; return n < 7 })
 	if n != 7 {
 		t.Errorf("told to stop after 7, it yielded %d", n)
 	}

@@ -156,7 +156,7 @@ func testFilters(t *testing.T, s *site, tab *browser.Tab) {
 // Every kind of close opens as its diagram, with its segments, states and words.
 func testDiagrams(t *testing.T, s *site, tab *browser.Tab) {
 	for i, k := range append(slices.Clone(s.known), waiting()) {
-		r := append(slices.Clone(s.records), s.live...)[i]
+		r := append(slices.Clone(s.records), s.live.Records...)[i]
 		tab.Go(s.flowURL(&r))
 		tab.Await(`document.querySelector("dialog[open] .waves")`)
 		var labels []string

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -25,32 +24,12 @@ type site struct {
 	*httptest.Server
 	recent *history.Recent
 	names  *api.Names
-	live   []flowtable.Record
+	live   apitest.Live // its connections that are followed
 	lost   atomic.Uint64
 	token  string // "" for none
 
 	known   []known // and their records
 	records []flowtable.Record
-}
-
-// Look and View implement history.Live.
-func (s *site) Look(_ bool, yield func(flowtable.Place, *flowtable.Record) bool) {
-	for i := range s.live {
-		if !yield(flowtable.Place{Serial: s.live[i].Serial}, &s.live[i]) {
-			return
-		}
-	}
-}
-
-// View is for the places that Look has shown.
-func (s *site) View(places []flowtable.Place, yield func(int, *flowtable.Record) bool) error {
-	for i, place := range places {
-		of := func(r flowtable.Record) bool { return r.Serial == place.Serial }
-		if at := slices.IndexFunc(s.live, of); at >= 0 && !yield(i, &s.live[at]) {
-			break
-		}
-	}
-	return nil
 }
 
 func newSite(t *testing.T, records ...flowtable.Record) *site {
@@ -61,7 +40,7 @@ func newSite(t *testing.T, records ...flowtable.Record) *site {
 		t.Fatal(err)
 	}
 	s.write(t, records...)
-	answers, err := server.New(server.Config{Version: "1.2.3", History: s.recent, Live: s, Names: s.names, Status: s.status})
+	answers, err := server.New(server.Config{Version: "1.2.3", History: s.recent, Live: &s.live, Names: s.names, Status: s.status})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +57,7 @@ func knownSite(t *testing.T) *site {
 	s := newSite(t, all...)
 	s.known, s.records = list, all
 	k := waiting()
-	s.live = []flowtable.Record{connection(100, k.kind, k.moments, k.change)}
+	s.live.Records = []flowtable.Record{connection(100, k.kind, k.moments, k.change)}
 	return s
 }
 
@@ -94,7 +73,7 @@ func (s *site) status() api.Status {
 	return api.Status{
 		Version: "1.2.3", StartedAt: time.Now().Add(-time.Hour), Workers: 2, Accounting: "counted",
 		Interfaces: []api.InterfaceStatus{{Name: "eth1", Driver: "veth", Mode: "native", Queues: 2}},
-		Table:      api.TableStatus{Connections: uint64(len(s.live)), Capacity: 1000},
+		Table:      api.TableStatus{Connections: uint64(len(s.live.Records)), Capacity: 1000},
 		Totals:     api.Totals{Packets: 1000, Octets: 70000, Segments: 90, Records: 10},
 		Ledger: []api.LedgerEntry{
 			{Stage: "program", Interface: "eth1", Reason: "frames", Count: 1000},

@@ -69,11 +69,13 @@ type Run struct {
 // Live shows the connections that are still followed. It is used from many
 // goroutines at once.
 type Live interface {
-	// Look calls yield for each until it returns false, in no order, as far
-	// as the workers know it: flowtable.Table.Look says what that leaves out.
-	// closing asks for those with a FIN alone. The record is valid during the
-	// call of yield only.
-	Look(closing bool, yield func(flowtable.Place, *flowtable.Record) bool)
+	// Look calls yield for each that g has shown, until it returns false, in
+	// no order, as far as the workers know it: flowtable.Table.Look says what
+	// that leaves out. It may show some that g would have counted or passed by.
+	// The record is valid during the call of yield only.
+	Look(g *flowtable.Glance, yield func(flowtable.Place, *flowtable.Record) bool)
+	// Seek finds the place of a serial number among those that are followed.
+	Seek(serial uint64) (p flowtable.Place, found bool)
 	// View calls yield for those of places that are still followed, with all
 	// that is known, and with their numbers among the places.
 	View(places []flowtable.Place, yield func(i int, r *flowtable.Record) bool) error

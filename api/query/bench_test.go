@@ -11,6 +11,7 @@ import (
 	"github.com/finwait/finwait/api/apitest"
 	"github.com/finwait/finwait/api/history"
 	"github.com/finwait/finwait/flowtable"
+	"github.com/finwait/finwait/flowtable/capacity"
 )
 
 const benchRecords = 1_000_000
@@ -174,4 +175,26 @@ func BenchmarkWrite(b *testing.B) {
 		records += len(batch)
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(records), "ns/record")
+}
+
+// BenchmarkConnections asks about connections that stand still.
+func BenchmarkConnections(b *testing.B) {
+	load, err := capacity.NewEstablished(1_000_000)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = load.Close() }()
+	for _, question := range []struct{ name, filter, sort string }{
+		{"first-page", "", "-age"}, {"newest", "", "age"}, {"close-wait", "state=CLOSE-WAIT", "-close_wait"}, {"close-wait-age", "state=CLOSE-WAIT", "-age"},
+		{"server", "server=198.18.0.0/29", "-age"}, {"servers", "server=198.18.0.0/15&server_port=443", "-age"}, {"everything", "", "-retransmits"},
+	} {
+		f, o := parse(b, question.filter, Followed), order(b, question.sort, Followed)
+		b.Run(question.name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := Connections(b.Context(), load.Table(), testNames, f, o, 100, time.Now().UnixNano()); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }

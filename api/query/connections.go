@@ -17,9 +17,9 @@ func Connections(ctx context.Context, live history.Live, names *api.Names, f *Fi
 		first  = ranking{order: &o, limit: limit}
 		places []flowtable.Place // of those in first
 	)
-	l := newLook(live, names, f, max(o.by.needs, closed), names.At(now)) // states are counted
-	err := l.walk(ctx, func(rows []uint16, looked int) error {
-		answer.Followed += uint64(looked)
+	l := newLook(live, names, f, o.by.needs, names.At(now))
+	defer l.release()
+	err := l.walk(ctx, func(rows []uint16) error {
 		answer.Total += uint64(len(rows))
 		for _, row := range rows {
 			states[l.frame.block.Client.State[row]].Client++
@@ -33,6 +33,9 @@ func Connections(ctx context.Context, live history.Live, names *api.Names, f *Fi
 				places[slot] = l.places[row]
 			}
 		}
+		if last, full := first.last(); full && l.whole {
+			o.restrict(&l.glance, last, l.frame.now)
+		}
 		return nil
 	})
 	if err != nil {
@@ -40,6 +43,15 @@ func Connections(ctx context.Context, live history.Live, names *api.Names, f *Fi
 	}
 	if answer.Connections, err = l.show(first.sorted(), places); err != nil {
 		return nil, err
+	}
+	answer.Followed = l.glance.Looked
+	for o, n := range l.glance.Counted {
+		if n != 0 {
+			client, server := flowtable.Outline(o).States()
+			states[client].Client += n
+			states[server].Server += n
+			answer.Total += n
+		}
 	}
 	for s := range states {
 		if states[s].Client|states[s].Server != 0 {
@@ -70,25 +82,20 @@ func (l *look) show(order []ranked, places []flowtable.Place) ([]api.Connection,
 
 // FindFollowed returns the connection of a flow_id among those that are
 // followed; it is false where there is none.
-func FindFollowed(ctx context.Context, live history.Live, names *api.Names, flowID string) (row Row, found bool, err error) {
+func FindFollowed(live history.Live, names *api.Names, flowID string) (row Row, found bool, err error) {
 	serial, ok := names.Serial(flowID)
 	if !ok {
 		return row, false, nil
 	}
-	var places []flowtable.Place
-	live.Look(false, func(p flowtable.Place, _ *flowtable.Record) bool {
-		if p.Serial == serial {
-			places = append(places, p)
-		}
-		return len(places) == 0 && ctx.Err() == nil
-	})
-	err = live.View(places, func(_ int, r *flowtable.Record) bool {
+	place, found := live.Seek(serial)
+	if !found {
+		return row, false, nil
+	}
+	found = false
+	err = live.View([]flowtable.Place{place}, func(_ int, r *flowtable.Record) bool {
 		row, found = Row{Record: *r, Names: names}, true
 		return false
 	})
-	if err == nil && !found {
-		err = ctx.Err()
-	}
 	return row, found, err
 }
 

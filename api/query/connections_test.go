@@ -33,7 +33,7 @@ func TestConnectionsAgainstSorting(t *testing.T) {
 	}
 	slices.SortStableFunc(want, func(a, b uint64) int { return int(records[b].EndAt - records[a].EndAt) })
 	for _, limit := range []int{1, 100, len(want), 10_000} {
-		answer, err := Connections(t.Context(), &followed{records: records}, testNames, f, order(t, "idle", Followed), limit, now)
+		answer, err := Connections(t.Context(), followed(records), testNames, f, order(t, "idle", Followed), limit, now)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -80,7 +80,7 @@ func TestPhasesUnderWay(t *testing.T) {
 		ns    int64
 	}
 	ask := func(text string) map[int]waits {
-		answer, err := Connections(t.Context(), &followed{records: records}, testNames, parse(t, text, Followed), order(t, "age", Followed), 100, now)
+		answer, err := Connections(t.Context(), followed(records), testNames, parse(t, text, Followed), order(t, "age", Followed), 100, now)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -119,11 +119,11 @@ func TestPhasesUnderWay(t *testing.T) {
 
 func TestFindFollowed(t *testing.T) {
 	records, _ := liveRecords()
-	row, found, err := FindFollowed(t.Context(), &followed{records: records}, testNames, testNames.FlowID(77))
+	row, found, err := FindFollowed(followed(records), testNames, testNames.FlowID(77))
 	if err != nil || !found || row.Record != records[77] {
 		t.Errorf("%v %v", found, err)
 	}
-	if _, found, err := FindFollowed(t.Context(), &followed{records: records}, testNames, testNames.FlowID(99_999)); found || err != nil {
+	if _, found, err := FindFollowed(followed(records), testNames, testNames.FlowID(99_999)); found || err != nil {
 		t.Errorf("%v %v", found, err)
 	}
 }

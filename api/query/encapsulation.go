@@ -62,7 +62,7 @@ func encapsulationParameter() Parameter {
 			}
 			list = append(list, w)
 		}
-		b.filter.add(predicate{costNumber, opened, func(f *frame, rows []uint16) []uint16 {
+		b.filter.add(predicate{cost: costNumber, needs: opened, narrow: func(f *frame, rows []uint16) []uint16 {
 			return keep(rows, func(row uint16) bool {
 				for i := range list {
 					if list[i].fits(&f.block.Encapsulation[row]) {

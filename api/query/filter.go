@@ -6,6 +6,7 @@ import (
 
 	"github.com/finwait/finwait/api"
 	"github.com/finwait/finwait/api/history"
+	"github.com/finwait/finwait/flowtable"
 )
 
 // Filter says which connections are asked for; its zero value asks for all.
@@ -34,6 +35,10 @@ type predicate struct {
 	cost   int
 	needs  knowledge
 	narrow func(f *frame, rows []uint16) []uint16
+	// One of these says the same as narrow of a connection that is followed,
+	// where a glance at it is enough; both are nil elsewhere.
+	states func(client, server flowtable.State) bool
+	tuple  func(*flowtable.Tuple) bool
 }
 
 // knowledge is what must be known of a connection that is followed for a
@@ -127,7 +132,7 @@ func keep(rows []uint16, fits func(row uint16) bool) []uint16 {
 // terms fits where the bit of a row's term is set. Columns of terms are one
 // octet wide.
 func terms[T ~uint8](needs knowledge, column func(*history.Block) *[history.Rows]T, bits uint32) predicate {
-	return predicate{costTerm, needs, func(f *frame, rows []uint16) []uint16 {
+	return predicate{cost: costTerm, needs: needs, narrow: func(f *frame, rows []uint16) []uint16 {
 		values, n := column(f.block), 0
 		for _, row := range rows {
 			rows[n] = row

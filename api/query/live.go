@@ -2,15 +2,16 @@ package query
 
 import (
 	"context"
+	"sync"
 
 	"github.com/finwait/finwait/api"
 	"github.com/finwait/finwait/api/history"
 	"github.com/finwait/finwait/flowtable"
 )
 
-// look is a walk over the connections that are followed, a block at a time.
-// What only the kernel knows costs system calls, and is asked for where the
-// answer hangs on it.
+// look is a walk over the connections that are followed, a block at a time of
+// those that a glance does not rule out. What only the kernel knows costs system
+// calls, and is asked for where the answer hangs on it.
 type look struct {
 	filter *Filter
 	live   history.Live
@@ -19,30 +20,47 @@ type look struct {
 	places [history.Rows]flowtable.Place
 	n      int
 
+	glance flowtable.Glance
+	whole  bool // what the glance counts fits
+
 	selected selection
 	viewed   []flowtable.Place
 	rows     []uint16 // of viewed
 	arrived  [history.Rows]bool
 }
 
-// newLook is for a time on the records' clock. needs is what the question takes
-// beside the filter.
+// looks are kept: each has a block of several hundred KB.
+var looks = sync.Pool{New: func() any { return &look{frame: frame{block: new(history.Block)}} }}
+
+// newLook is for a time on the records' clock; release gives it back. needs is
+// what the question takes beside the filter; how far connections have closed is
+// always known.
 func newLook(live history.Live, names *api.Names, f *Filter, needs knowledge, at int64) *look {
-	return &look{filter: f, live: live, needs: max(needs, f.needs()), frame: frame{block: new(history.Block), names: names, now: at}}
+	l := looks.Get().(*look)
+	l.filter, l.live, l.needs = f, live, max(needs, closed, f.needs())
+	l.frame.names, l.frame.now, l.n = names, at, 0
+	l.glance, l.whole = f.glance()
+	return l
 }
 
-// walk calls yield with the connections that fit, and with how many it looked
-// at: all, or those with a FIN where others cannot fit.
-func (l *look) walk(ctx context.Context, yield func(rows []uint16, looked int) error) error {
+func (l *look) release() {
+	l.filter, l.live, l.frame.names, l.glance = nil, nil, nil, flowtable.Glance{}
+	looks.Put(l)
+}
+
+// walk calls yield with the connections that fit and that the glance does not
+// count.
+func (l *look) walk(ctx context.Context, yield func(rows []uint16) error) error {
 	var err error
 	flush := func() {
 		var rows []uint16
 		if rows, err = l.choose(); err == nil {
-			err = yield(rows, l.n)
+			err = yield(rows)
 		}
 		l.n = 0
 	}
-	l.live.Look(l.filter.closing, func(p flowtable.Place, r *flowtable.Record) bool {
+	l.glance.Done = ctx.Done()
+	l.live.Look(&l.glance, func(p flowtable.Place, r *flowtable.Record) bool {
 		l.places[l.n] = p
 		l.frame.block.Set(l.n, r, 0)
 		if l.n++; l.n == history.Rows {
@@ -76,7 +94,7 @@ func (l *look) complete(rows []uint16) ([]uint16, error) {
 	b := l.frame.block
 	l.viewed, l.rows = l.viewed[:0], l.rows[:0]
 	for _, row := range rows {
-		undecided := l.needs >= closed && b.SawMoment(int(row), flowtable.FIN1At) && !b.Complete[row]
+		undecided := flowtable.OutlineOf(b.Client.State[row], b.Server.State[row], false).Undecided()
 		if l.arrived[row] = true; undecided || l.needs == accounted {
 			l.arrived[row] = false
 			l.viewed, l.rows = append(l.viewed, l.places[row]), append(l.rows, row)

@@ -21,7 +21,7 @@ const published = "published_at"
 
 // moments can be sorted by, beside the quantities.
 var moments = []quantity{
-	{name: "start_at", value: func(f *frame, i int) (int64, bool) { return f.block.StartAt[i], true }},
+	{name: "start_at", start: 1, value: func(f *frame, i int) (int64, bool) { return f.block.StartAt[i], true }},
 	{name: "end_at", needs: accounted, value: func(f *frame, i int) (int64, bool) { return f.block.EndAt[i], true }},
 }
 
@@ -134,6 +134,14 @@ func (k *ranking) entering(b *history.Block, rows []uint16) []uint16 {
 	}
 	least, greatest := codesWithin(k.heap[0].value, !k.order.Descending)
 	return narrowCodes(k.order.by.codes(b), rows, least, greatest, false)
+}
+
+// last is the last that is kept, once no more are than limit.
+func (k *ranking) last() (r ranked, full bool) {
+	if len(k.heap) < k.limit || k.limit == 0 {
+		return r, false
+	}
+	return k.heap[0], true
 }
 
 // sorted returns what was kept, first to last; nothing may be offered after.

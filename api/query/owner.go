@@ -49,7 +49,7 @@ func ownersOf(b *history.Block, of sides) *[history.Rows]uint64 {
 // ownerParameter fits owners of these names, and those below them.
 func ownerParameter(name, doc string, of sides) Parameter {
 	return Parameter{Name: name, Doc: doc, Several: true, Example: "/system.slice/nginx.service", Scopes: Records | Followed, read: func(b *building, values []string) error {
-		b.filter.add(predicate{costNumber, opened, func(f *frame, rows []uint16) []uint16 {
+		b.filter.add(predicate{cost: costNumber, needs: opened, narrow: func(f *frame, rows []uint16) []uint16 {
 			fits := make(map[uint64]bool)
 			fit := func(owner uint64) bool {
 				if owner == 0 {

@@ -146,9 +146,9 @@ var parameters = slices.Concat(
 			func(b *history.Block) *[history.Rows]flowtable.OrientedBy { return &b.OrientedBy }),
 		termParameter("rst_by", "Who sent the first RST", closed, parties,
 			func(b *history.Block) *[history.Rows]flowtable.Party { return &b.RSTBy }),
-		termParameter("client_state", "RFC 9293 state of the client", closed, states, clientState),
-		termParameter("server_state", "RFC 9293 state of the server", closed, states, serverState),
-		stateParameter(),
+		stateParameter("client_state", "RFC 9293 state of the client", clientSide),
+		stateParameter("server_state", "RFC 9293 state of the server", serverSide),
+		stateParameter("state", "RFC 9293 state of either side", bothSides),
 		completeParameter(),
 		ownerParameter("client_process", "Control group of the client's socket, or one above it; / for any that is known", clientSide),
 		ownerParameter("server_process", "Control group of the server's socket, or one above it; / for any that is known", serverSide),
@@ -177,9 +177,6 @@ func names[T ~uint8](n int, text func(T) string) []string {
 func startAt(b *history.Block) *[history.Rows]int64 { return &b.StartAt }
 func endAt(b *history.Block) *[history.Rows]int64   { return &b.EndAt }
 
-func clientState(b *history.Block) *[history.Rows]flowtable.State { return &b.Client.State }
-func serverState(b *history.Block) *[history.Rows]flowtable.State { return &b.Server.State }
-
 func recordsAlone(p Parameter) Parameter {
 	p.Scopes = Records
 	return p
@@ -196,7 +193,7 @@ func publishedParameter(name, doc string, set func(*Filter, int64)) Parameter {
 func timeParameter(name, doc string, needs knowledge, column func(*history.Block) *[history.Rows]int64, before bool) Parameter {
 	return Parameter{Name: name, Doc: doc + ": RFC 3339, or back from now as -15m", Example: "-15m", Scopes: Records | Followed, read: func(b *building, values []string) error {
 		wall, err := parseTime(values[0], b.now)
-		b.filter.add(predicate{costNumber, needs, func(f *frame, rows []uint16) []uint16 {
+		b.filter.add(predicate{cost: costNumber, needs: needs, narrow: func(f *frame, rows []uint16) []uint16 {
 			at, times := f.names.At(wall), column(f.block)
 			return keep(rows, func(row uint16) bool { return times[row] < at == before })
 		}})
@@ -214,7 +211,7 @@ func addressParameter(name, doc string, of sides) Parameter {
 			}
 			list = append(list, newPrefix(p))
 		}
-		b.filter.add(predicate{costAddress, opened, func(f *frame, rows []uint16) []uint16 {
+		b.filter.add(predicate{cost: costAddress, needs: opened, narrow: func(f *frame, rows []uint16) []uint16 {
 			switch of {
 			case clientSide:
 				return list.keep(&f.block.Client.Address, rows)
@@ -224,6 +221,8 @@ func addressParameter(name, doc string, of sides) Parameter {
 			return keep(rows, func(row uint16) bool {
 				return list.contain(&f.block.Client.Address[row]) || list.contain(&f.block.Server.Address[row])
 			})
+		}, tuple: func(t *flowtable.Tuple) bool {
+			return of&clientSide != 0 && list.have(t.Client) || of&serverSide != 0 && list.have(t.Server)
 		}})
 		return nil
 	}}
@@ -235,10 +234,12 @@ func portParameter(name, doc string, of sides) Parameter {
 		if err != nil {
 			return &valueError{fault, err}
 		}
-		b.filter.add(predicate{costPort, opened, func(f *frame, rows []uint16) []uint16 {
+		b.filter.add(predicate{cost: costPort, needs: opened, narrow: func(f *frame, rows []uint16) []uint16 {
 			return keep(rows, func(row uint16) bool {
 				return of&clientSide != 0 && set.has(f.block.Client.Port[row]) || of&serverSide != 0 && set.has(f.block.Server.Port[row])
 			})
+		}, tuple: func(t *flowtable.Tuple) bool {
+			return of&clientSide != 0 && set.has(t.ClientPort) || of&serverSide != 0 && set.has(t.ServerPort)
 		}})
 		return nil
 	}}
@@ -246,9 +247,7 @@ func portParameter(name, doc string, of sides) Parameter {
 
 func termParameter[T ~uint8](name, doc string, needs knowledge, choice []string, column func(*history.Block) *[history.Rows]T) Parameter {
 	return Parameter{Name: name, Doc: doc, Several: true, Terms: choice, Scopes: Records | Followed, read: func(b *building, values []string) error {
-		bits := set(values, choice)
-		b.filter.closing = b.filter.closing || finStates(choice, bits)
-		b.filter.add(terms(needs, column, bits))
+		b.filter.add(terms(needs, column, set(values, choice)))
 		return nil
 	}}
 }
@@ -262,21 +261,15 @@ func set(values, choice []string) uint32 {
 	return bits
 }
 
-// finStates tells whether the chosen states are all of connections with a FIN.
-func finStates(choice []string, bits uint32) bool {
-	const others = 1<<flowtable.StateClosed | 1<<flowtable.StateSYNSent | 1<<flowtable.StateSYNReceived | 1<<flowtable.StateEstablished
-	return len(choice) == flowtable.States && bits&others == 0
-}
-
-func stateParameter() Parameter {
-	return Parameter{Name: "state", Doc: "RFC 9293 state of either side", Several: true, Terms: states, Scopes: Records | Followed, read: func(b *building, values []string) error {
+func stateParameter(name, doc string, of sides) Parameter {
+	return Parameter{Name: name, Doc: doc, Several: true, Terms: states, Scopes: Records | Followed, read: func(b *building, values []string) error {
 		bits := set(values, states)
-		b.filter.closing = b.filter.closing || finStates(states, bits)
-		b.filter.add(predicate{costPort, closed, func(f *frame, rows []uint16) []uint16 {
-			return keep(rows, func(row uint16) bool {
-				return bits>>f.block.Client.State[row]&1 != 0 || bits>>f.block.Server.State[row]&1 != 0
-			})
-		}})
+		fit := func(client, server flowtable.State) bool {
+			return of&clientSide != 0 && bits>>client&1 != 0 || of&serverSide != 0 && bits>>server&1 != 0
+		}
+		b.filter.add(predicate{cost: costTerm, needs: closed, narrow: func(f *frame, rows []uint16) []uint16 {
+			return keep(rows, func(row uint16) bool { return fit(f.block.Client.State[row], f.block.Server.State[row]) })
+		}, states: fit})
 		return nil
 	}}
 }
@@ -284,7 +277,7 @@ func stateParameter() Parameter {
 func completeParameter() Parameter {
 	return Parameter{Name: "close_complete", Doc: "Both FINs were acknowledged, or a RST ended it", Terms: []string{"true", "false"}, Scopes: Records | Followed, read: func(b *building, values []string) error {
 		want := values[0] == "true"
-		b.filter.add(predicate{costTerm, closed, func(f *frame, rows []uint16) []uint16 {
+		b.filter.add(predicate{cost: costTerm, needs: closed, narrow: func(f *frame, rows []uint16) []uint16 {
 			return keep(rows, func(row uint16) bool { return f.block.Complete[row] == want })
 		}})
 		return nil
@@ -293,7 +286,7 @@ func completeParameter() Parameter {
 
 func interfaceParameter() Parameter {
 	return Parameter{Name: "interface", Doc: "Name of the interface", Several: true, Example: "eth1", Scopes: Records | Followed, read: func(b *building, values []string) error {
-		b.filter.add(predicate{costText, opened, func(f *frame, rows []uint16) []uint16 {
+		b.filter.add(predicate{cost: costText, needs: opened, narrow: func(f *frame, rows []uint16) []uint16 {
 			var number uint32
 			known, fits := false, false // of the last number: there are few
 			return keep(rows, func(row uint16) bool {
@@ -313,7 +306,7 @@ func vlanParameter() Parameter {
 		if err != nil {
 			return &valueError{fault, err}
 		}
-		b.filter.add(predicate{costPort, opened, func(f *frame, rows []uint16) []uint16 {
+		b.filter.add(predicate{cost: costPort, needs: opened, narrow: func(f *frame, rows []uint16) []uint16 {
 			return keep(rows, func(row uint16) bool { return set.has(f.block.VLAN[row]) })
 		}})
 		return nil
@@ -346,7 +339,7 @@ func boundParameter(prefix, doc string, q *quantity, most bool) Parameter {
 		if q.codes != nil {
 			cost = costCode
 		}
-		b.filter.add(predicate{cost, q.needs, func(f *frame, rows []uint16) []uint16 {
+		b.filter.add(predicate{cost: cost, needs: q.needs, narrow: func(f *frame, rows []uint16) []uint16 {
 			if q.codes != nil {
 				least, greatest := codesWithin(bound, most)
 				rows = narrowCodes(q.codes(f.block), rows, least, greatest, true)

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/finwait/finwait/api/history"
+	"github.com/finwait/finwait/flowtable"
 )
 
 // prefix matches 16-octet addresses. Its zero value matches all. An IPv6
@@ -35,8 +36,7 @@ func newPrefix(p netip.Prefix) prefix {
 	return v
 }
 
-func (p *prefix) contains(a *[16]byte) bool {
-	high, low := binary.BigEndian.Uint64(a[:8]), binary.BigEndian.Uint64(a[8:])
+func (p *prefix) contains(high, low uint64) bool {
 	if p.isIPv6 && high == 0 && low>>32<<32 == mappedMark {
 		return false
 	}
@@ -47,8 +47,12 @@ func (p *prefix) contains(a *[16]byte) bool {
 type prefixes []prefix
 
 func (p prefixes) contain(a *[16]byte) bool {
+	return p.have(flowtable.Address{High: binary.BigEndian.Uint64(a[:8]), Low: binary.BigEndian.Uint64(a[8:])})
+}
+
+func (p prefixes) have(a flowtable.Address) bool {
 	for i := range p {
-		if p[i].contains(a) {
+		if p[i].contains(a.High, a.Low) {
 			return true
 		}
 	}

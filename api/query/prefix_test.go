@@ -22,9 +22,9 @@ func TestPrefixAgainstNetip(t *testing.T) {
 	for range 200_000 {
 		base, a := random(), random()
 		p := netip.PrefixFrom(base, rng.IntN(base.BitLen()+1))
-		v, octets := newPrefix(p), a.As16()
+		v, octets := prefixes{newPrefix(p)}, a.As16()
 		want := p.Contains(a.Unmap())
-		if got := v.contains(&octets); got != want {
+		if got := v.contain(&octets); got != want {
 			t.Fatalf("%v in %v: %v, want %v", a, p, got, want)
 		}
 		if want {

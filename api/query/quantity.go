@@ -25,6 +25,7 @@ type quantity struct {
 	live  bool // of connections that are followed alone
 	needs knowledge
 	fin   bool // known only of connections with a FIN
+	start int8 // 1 where it grows with the time of the first segment alone, -1 where it falls
 	value func(f *frame, i int) (int64, bool)
 	// codes are those of the values, nil where there are none. A connection
 	// that is followed may have a value without a code.
@@ -46,7 +47,7 @@ var quantities = []quantity{
 	{name: "reuse_after", doc: "the SYN minus the close of the tuple's last connection", unit: InNanoseconds, value: func(f *frame, i int) (int64, bool) {
 		return f.block.ReuseAfter[i], f.block.Reused[i]
 	}},
-	{name: "age", doc: "time since the first segment", unit: InNanoseconds, live: true, value: func(f *frame, i int) (int64, bool) {
+	{name: "age", doc: "time since the first segment", unit: InNanoseconds, live: true, start: -1, value: func(f *frame, i int) (int64, bool) {
 		return max(f.now-f.block.StartAt[i], 0), true
 	}},
 	{name: "idle", doc: "time since the last segment", unit: InNanoseconds, live: true, needs: accounted, value: func(f *frame, i int) (int64, bool) {

@@ -164,7 +164,8 @@ func Series(ctx context.Context, h history.History, live history.Live, names *ap
 	defer t.durations.release()
 	var followed []uint64 // serials
 	l := newLook(live, names, f, closed, names.At(now))
-	if err := l.walk(ctx, func(rows []uint16, _ int) error {
+	defer l.release()
+	if err := l.walk(ctx, func(rows []uint16) error {
 		for _, row := range rows {
 			followed = append(followed, l.frame.block.Serial[row])
 		}

@@ -7,42 +7,20 @@ import (
 	"time"
 
 	"github.com/finwait/finwait/api"
+	"github.com/finwait/finwait/api/apitest"
 	"github.com/finwait/finwait/api/history"
 	"github.com/finwait/finwait/flowtable"
 )
 
-// followed is a Live over a slice; during is called in the middle of it.
-type followed struct {
-	records []flowtable.Record
-	during  func()
-}
-
-func (l *followed) Look(_ bool, yield func(flowtable.Place, *flowtable.Record) bool) {
-	for i := range l.records {
-		if i == len(l.records)/2 && l.during != nil {
-			l.during()
-		}
-		r := l.records[i]
-		// What only the kernel knows is wrong until it is asked.
+// followed has connections of which the worker does not know what only the
+// kernel does.
+func followed(records []flowtable.Record) *apitest.Live {
+	return &apitest.Live{Records: records, Worker: func(r *flowtable.Record) {
 		r.Client.Octets, r.Server.Packets, r.EndAt, r.Evidence = 1<<50, 1<<50, r.StartAt, flowtable.OneSided
 		if _, closing := r.Time(flowtable.FIN1At); closing && !r.Complete {
 			r.Client.State, r.Server.State, r.CloseKind = flowtable.StateClosing, flowtable.StateClosing, flowtable.Simultaneous
 		}
-		if !yield(flowtable.Place{Serial: r.Serial}, &r) {
-			break
-		}
-	}
-}
-
-func (l *followed) View(places []flowtable.Place, yield func(int, *flowtable.Record) bool) error {
-	for i, p := range places {
-		for k := range l.records {
-			if l.records[k].Serial == p.Serial && !yield(i, &l.records[k]) {
-				return nil
-			}
-		}
-	}
-	return nil
+	}}
 }
 
 // span makes a record that was open from start to end.
@@ -104,7 +82,7 @@ func TestSeriesAgainstCounting(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		answer, err := Series(t.Context(), h, &followed{records: live}, testNames, f, w, now)
+		answer, err := Series(t.Context(), h, followed(live), testNames, f, w, now)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -176,12 +154,13 @@ func TestSeriesCountsOnce(t *testing.T) {
 	followedNow.EndReason = flowtable.EndNone
 	for _, seen := range []bool{false, true} {
 		// Its record comes either after it was looked at, or before that.
-		live := &followed{records: make([]flowtable.Record, 2), during: func() { write(t, h, []flowtable.Record{closing}) }}
-		for i := range live.records {
-			live.records[i] = span(100+uint64(i), 1, 2, flowtable.Open)
+		live := followed(make([]flowtable.Record, 2))
+		live.During = func() { write(t, h, []flowtable.Record{closing}) }
+		for i := range live.Records {
+			live.Records[i] = span(100+uint64(i), 1, 2, flowtable.Open)
 		}
 		if seen {
-			live.records[0] = followedNow
+			live.Records[0] = followedNow
 		}
 		w, err := NewWindow(new(Filter), time.Minute, now)
 		if err != nil {
@@ -225,7 +204,7 @@ func TestSeriesTellsHowFarItReaches(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	answer, err := Series(t.Context(), h, &followed{}, testNames, f, w, now)
+	answer, err := Series(t.Context(), h, followed(nil), testNames, f, w, now)
 	if err != nil {
 		t.Fatal(err)
 	}

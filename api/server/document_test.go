@@ -38,14 +38,14 @@ const knownFlow = "000g40o40k30e0000000000004"
 
 func fullAppliance(t *testing.T) *appliance {
 	a := newAppliance(t, apitest.FourWay(), apitest.Refused(), apitest.HalfClosed())
-	a.live.records = []flowtable.Record{apitest.FourWay(), apitest.Refused(), apitest.HalfClosed()}
-	for i := range a.live.records {
-		a.live.records[i].EndReason = flowtable.EndNone
-		a.live.records[i].Serial += 1000
+	a.live.Records = []flowtable.Record{apitest.FourWay(), apitest.Refused(), apitest.HalfClosed()}
+	for i := range a.live.Records {
+		a.live.Records[i].EndReason = flowtable.EndNone
+		a.live.Records[i].Serial += 1000
 	}
-	a.live.records[2].CloseKind, a.live.records[2].Complete = flowtable.HalfClosed, false
-	apitest.At(&a.live.records[2], flowtable.ACK1At, apitest.Epoch+5)
-	a.live.records[2].Seen &^= 1 << flowtable.RSTAt
+	a.live.Records[2].CloseKind, a.live.Records[2].Complete = flowtable.HalfClosed, false
+	apitest.At(&a.live.Records[2], flowtable.ACK1At, apitest.Epoch+5)
+	a.live.Records[2].Seen &^= 1 << flowtable.RSTAt
 	return a
 }
 

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -47,7 +48,7 @@ func (s *Server) flow(ctx context.Context, q *FlowQuery) (*answer[api.Flow], err
 	defer done()
 	row, found, err := query.Find(ctx, s.config.History, q.FlowID)
 	if err == nil && !found {
-		row, found, err = query.FindFollowed(ctx, s.config.Live, s.config.Names, q.FlowID)
+		row, found, err = query.FindFollowed(s.config.Live, s.config.Names, q.FlowID)
 	}
 	switch {
 	case err != nil:
@@ -64,7 +65,13 @@ func (s *Server) connections(ctx context.Context, q *ConnectionsQuery) (*answer[
 		return nil, err
 	}
 	return scan(ctx, s, func() (*api.Connections, error) {
-		return query.Connections(ctx, s.config.Live, s.config.Names, q.filter, order, q.Limit, time.Now().UnixNano())
+		ctx, cancel := context.WithTimeout(ctx, s.patience)
+		defer cancel()
+		found, err := query.Connections(ctx, s.config.Live, s.config.Names, q.filter, order, q.Limit, time.Now().UnixNano())
+		if errors.Is(err, context.DeadlineExceeded) {
+			return nil, busy(fmt.Sprintf("reading the connections took longer than %v; filter by state, address or port, or sort by age", s.patience))
+		}
+		return found, err
 	})
 }
 

@@ -81,9 +81,9 @@ func TestFlowsLimit(t *testing.T) {
 
 func TestConnections(t *testing.T) {
 	a := newAppliance(t)
-	a.live.records = []flowtable.Record{apitest.FourWay(), apitest.Refused(), apitest.HalfClosed()}
-	for i := range a.live.records {
-		a.live.records[i].EndReason = flowtable.EndNone
+	a.live.Records = []flowtable.Record{apitest.FourWay(), apitest.Refused(), apitest.HalfClosed()}
+	for i := range a.live.Records {
+		a.live.Records[i].EndReason = flowtable.EndNone
 	}
 	for query, want := range map[string][]int{
 		"":                                {33036, 1000, 40000},
@@ -110,7 +110,13 @@ func TestConnections(t *testing.T) {
 			}
 		}
 	}
-	a.live.err = errors.New("kernel entries: interrupted")
+	a.server.patience = time.Millisecond
+	a.live.During = func() { time.Sleep(20 * time.Millisecond) }
+	if detail, _ := a.problemAt(t, http.MethodGet, "/v1/connections", 503); !strings.Contains(detail, "longer than 1ms; filter by") {
+		t.Errorf("detail %q", detail)
+	}
+	a.server.patience, a.live.During = lookPatience, nil
+	a.live.Err = errors.New("kernel entries: interrupted")
 	if detail, _ := a.problemAt(t, http.MethodGet, "/v1/connections", 500); detail != "kernel entries: interrupted" {
 		t.Errorf("detail %q", detail)
 	}

@@ -17,6 +17,9 @@ const (
 	// milliseconds.
 	maxWaiting   = 64
 	scanPatience = 5 * time.Second
+	// lookPatience is how long a question may read the kernel's counters of
+	// connections that are followed.
+	lookPatience = 10 * time.Second
 	// retryAfter is what the others are told, in seconds.
 	retryAfter = "2"
 )

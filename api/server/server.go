@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -38,10 +39,11 @@ type Config struct {
 // Server answers the HTTP requests of the appliance. Who may ask, and how much
 // a client may take, is decided before it: by package access.
 type Server struct {
-	config  Config
-	handler http.Handler
-	scans   scans
-	streams chan struct{}
+	config   Config
+	handler  http.Handler
+	scans    scans
+	streams  chan struct{}
+	patience time.Duration // lookPatience
 }
 
 // New checks the configuration and makes a server. It listens nowhere yet.
@@ -62,7 +64,7 @@ func New(config Config) (*Server, error) {
 	if config.Health == nil {
 		config.Health = func() error { return nil }
 	}
-	s := &Server{config: config, scans: newScans(), streams: make(chan struct{}, maxStreams)}
+	s := &Server{config: config, scans: newScans(), streams: make(chan struct{}, maxStreams), patience: lookPatience}
 	mux := http.NewServeMux()
 	operations := s.operations(mux)
 	document, err := json.Marshal(operations.OpenAPI())

@@ -17,37 +17,11 @@ import (
 	"github.com/finwait/finwait/flowtable"
 )
 
-// table is a Live over a slice.
-
-type table struct {
-	records []flowtable.Record
-	err     error
-}
-
-func (l *table) Look(_ bool, yield func(flowtable.Place, *flowtable.Record) bool) {
-	for i := range l.records {
-		if !yield(flowtable.Place{Serial: l.records[i].Serial}, &l.records[i]) {
-			break
-		}
-	}
-}
-
-func (l *table) View(places []flowtable.Place, yield func(int, *flowtable.Record) bool) error {
-	for i, p := range places {
-		for k := range l.records {
-			if l.records[k].Serial == p.Serial {
-				yield(i, &l.records[k])
-			}
-		}
-	}
-	return l.err
-}
-
 // appliance is what a test server answers from.
 
 type appliance struct {
 	recent *history.Recent
-	live   table
+	live   apitest.Live
 	health error
 	server *Server
 	http   *httptest.Server
@@ -171,7 +145,7 @@ func TestNoAnswerPointsElsewhere(t *testing.T) {
 }
 
 func TestNewNeedsItsParts(t *testing.T) {
-	whole := Config{History: newRecent(t, 1), Live: &table{}, Names: apitest.Names(), Status: func() api.Status { return api.Status{} }}
+	whole := Config{History: newRecent(t, 1), Live: &apitest.Live{}, Names: apitest.Names(), Status: func() api.Status { return api.Status{} }}
 	if _, err := New(whole); err != nil {
 		t.Fatal(err)
 	}

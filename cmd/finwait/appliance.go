@@ -394,13 +394,21 @@ func (a *appliance) close() error {
 }
 
 // Look implements history.Live over all tables.
-func (a *appliance) Look(closing bool, yield func(flowtable.Place, *flowtable.Record) bool) {
+func (a *appliance) Look(g *flowtable.Glance, yield func(flowtable.Place, *flowtable.Record) bool) {
 	more := true
 	for _, t := range a.tables {
-		if t.Look(closing, func(p flowtable.Place, r *flowtable.Record) bool { more = yield(p, r); return more }); !more {
+		if t.Look(g, func(p flowtable.Place, r *flowtable.Record) bool { more = yield(p, r); return more }); !more {
 			return
 		}
 	}
+}
+
+// Seek implements history.Live.
+func (a *appliance) Seek(serial uint64) (p flowtable.Place, found bool) {
+	if table := tableOf(serial); table < len(a.tables) {
+		return a.tables[table].Seek(serial)
+	}
+	return p, false
 }
 
 // View implements history.Live over all tables, whose connections have serial

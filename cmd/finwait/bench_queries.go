@@ -35,8 +35,8 @@ type queriesOptions struct {
 // question is one that is asked while a worker is under load.
 type question struct {
 	name string
-	path string
-	live bool // of the connections that are followed
+	path string // of the API; "" for the census, which /metrics keeps for a second
+	live bool   // of the connections that are followed
 }
 
 var questions = []question{
@@ -46,7 +46,12 @@ var questions = []question{
 	{"teardown", "/v1/teardown?group_by=server", false},
 	{"top", "/v1/top?by=close_wait&group_by=server,server_port", false},
 	{"series", "/v1/series?since=-1m&interval=1s&close_kind=four_way", false},
-	{"connections", "/v1/connections?state=CLOSE-WAIT&sort=-close_wait", true},
+	{"connections", "/v1/connections", true},
+	{"connections-close-wait", "/v1/connections?state=CLOSE-WAIT&sort=-close_wait", true},
+	{"connections-close-wait-age", "/v1/connections?state=CLOSE-WAIT&sort=-age", true},
+	{"connections-server", "/v1/connections?server=198.18.0.0/29", true},
+	{"connections-servers", "/v1/connections?server=198.18.0.0/15&server_port=443", true},
+	{"census", "", true},
 }
 
 func newBenchQueriesCommand() *cobra.Command {
@@ -193,7 +198,7 @@ func (o *queriesOptions) ask(ctx context.Context, p *benchProgress, live bool, r
 	of := o.questions(live)
 	turns := make([]turns, len(of))
 	for _, q := range of { // memory that the first question takes is kept
-		if err := client(ctx, q.path); err != nil {
+		if err := client(ctx, q); err != nil {
 			return err
 		}
 	}
@@ -205,7 +210,7 @@ func (o *queriesOptions) ask(ctx context.Context, p *benchProgress, live bool, r
 				return err
 			}
 			asked, err := w.turn(ctx, o.turn, func(ctx context.Context) error {
-				return turns[i].askAt(ctx, client, q.path, rate)
+				return turns[i].askAt(ctx, client, q, rate)
 			})
 			if err != nil {
 				return err
@@ -216,19 +221,19 @@ func (o *queriesOptions) ask(ctx context.Context, p *benchProgress, live bool, r
 	}
 	p.Stage("more answers", int64(len(of)))
 	for i, q := range of {
-		if err := turns[i].askMore(ctx, client, q.path, o.least); err != nil {
+		if err := turns[i].askMore(ctx, client, q, o.least); err != nil {
 			return err
 		}
 		p.Add(1)
 	}
 	for i, q := range of {
-		*to = append(*to, turns[i].results(q.name, w.unit)...)
+		*to = append(*to, turns[i].results(q.name, w.unit, rate)...)
 	}
 	return nil
 }
 
 // serveQuestions serves the API on the loopback interface.
-func serveQuestions(w *busyWorker, kept history.History, names *api.Names) (get func(ctx context.Context, path string) error, end func() error, err error) {
+func serveQuestions(w *busyWorker, kept history.History, names *api.Names) (ask func(context.Context, question) error, end func() error, err error) {
 	s, err := server.New(server.Config{Version: version(), History: kept, Live: w, Names: names, Status: func() api.Status { return api.Status{} }})
 	if err != nil {
 		return nil, nil, err
@@ -239,8 +244,12 @@ func serveQuestions(w *busyWorker, kept history.History, names *api.Names) (get 
 	}
 	serving := &http.Server{Handler: s.Handler(), ReadHeaderTimeout: time.Second}
 	go func() { _ = serving.Serve(listener) }() // it ends by Close
-	get = func(ctx context.Context, path string) error {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+listener.Addr().String()+path, nil)
+	ask = func(ctx context.Context, q question) error {
+		if q.path == "" {
+			w.Census(new(flowtable.Census))
+			return nil
+		}
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+listener.Addr().String()+q.path, nil)
 		if err != nil {
 			return err
 		}
@@ -253,16 +262,17 @@ func serveQuestions(w *busyWorker, kept history.History, names *api.Names) (get 
 			return err
 		}
 		if answer.StatusCode != http.StatusOK {
-			return fmt.Errorf("asking %s: %s", path, answer.Status)
+			return fmt.Errorf("asking %s: %s", q.path, answer.Status)
 		}
 		return nil
 	}
-	return get, serving.Close, nil
+	return ask, serving.Close, nil
 }
 
 // turns are what was measured of one question.
 type turns struct {
 	took         []float64 // ns of each answer
+	answered     []float64 // a second in each round
 	quiet, asked []float64 // what the worker did a second in each round
 }
 
@@ -270,10 +280,10 @@ type turns struct {
 const between = 50 * time.Millisecond
 
 // askMore asks until there are so many answers.
-func (t *turns) askMore(ctx context.Context, get func(context.Context, string) error, path string, answers int) error {
+func (t *turns) askMore(ctx context.Context, ask func(context.Context, question) error, q question, answers int) error {
 	for len(t.took) < answers {
 		began := time.Now()
-		if err := get(ctx, path); err != nil {
+		if err := ask(ctx, q); err != nil {
 			return err
 		}
 		t.took = append(t.took, float64(time.Since(began)))
@@ -284,30 +294,29 @@ func (t *turns) askMore(ctx context.Context, get func(context.Context, string) e
 	return nil
 }
 
-// askAt asks so often a second until ctx ends, or as fast as it is answered
-// where that is slower.
-func (t *turns) askAt(ctx context.Context, get func(context.Context, string) error, path string, rate int) error {
-	tick := time.NewTicker(time.Second / time.Duration(rate))
-	defer tick.Stop()
-	for {
+// askAt asks so often a second until ctx ends. Where an answer comes late, the
+// next question is asked at once, until none is late any more.
+func (t *turns) askAt(ctx context.Context, ask func(context.Context, question) error, q question, rate int) error {
+	first, answers := time.Now(), 0
+	for ctx.Err() == nil {
 		began := time.Now()
 		// What was asked is answered, also where the turn ends meanwhile.
-		if err := get(context.WithoutCancel(ctx), path); err != nil {
+		if err := ask(context.WithoutCancel(ctx), q); err != nil {
 			return err
 		}
 		t.took = append(t.took, float64(time.Since(began)))
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
+		answers++
+		next := first.Add(time.Duration(answers) * time.Second / time.Duration(rate))
+		_ = sleep(ctx, time.Until(next)) // the turn ends
 	}
+	t.answered = append(t.answered, float64(answers)/time.Since(first).Seconds())
+	return nil
 }
 
 // queriesReport collects results.
 type queriesReport []report.Result
 
-func (t *turns) results(name, unit string) []report.Result {
+func (t *turns) results(name, unit string, rate int) []report.Result {
 	slices.Sort(t.took)
 	at := func(percent int) float64 { return t.took[(len(t.took)*percent+99)/100-1] }
 	loss := make([]float64, len(t.quiet))
@@ -316,7 +325,8 @@ func (t *turns) results(name, unit string) []report.Result {
 	}
 	return []report.Result{
 		{Name: "Queries/question=" + name + "/answer", Runs: len(t.took), Metrics: []report.Metric{
-			{Value: at(50), Unit: "p50-ns"}, {Value: at(99), Unit: "p99-ns"}, {Value: at(100), Unit: "max-ns"}}},
+			{Value: at(50), Unit: "p50-ns"}, {Value: at(99), Unit: "p99-ns"}, {Value: at(100), Unit: "max-ns"},
+			{Value: float64(rate), Unit: "offered/s"}, {Value: report.Median(t.answered), Unit: "answered/s"}}},
 		{Name: "Queries/question=" + name + "/worker", Runs: len(t.quiet), Metrics: []report.Metric{
 			{Value: report.Median(t.quiet), Unit: "quiet-" + unit + "/s"}, {Value: report.Median(t.asked), Unit: "asked-" + unit + "/s"},
 			{Value: report.Median(loss), Unit: "loss"}}},
@@ -324,7 +334,7 @@ func (t *turns) results(name, unit string) []report.Result {
 }
 
 var queriesNotes = []string{
-	"answer is from the request to the last octet of the answer, over HTTP on the loopback interface, one question at a time; each was asked once before.",
+	"answer is from the request to the last octet of the answer, over HTTP on the loopback interface, one question at a time; each was asked once before. The census, which /metrics has taken at most once a second, is asked for without HTTP.",
 	"loss is 1 - asked/quiet of the worker's speed, the median of what each round gave; single rounds of a machine that does other things are off by several per cent.",
 	"the worker makes its segments itself, as fast as it can: a worker that waits for traffic has time to spare.",
 }
