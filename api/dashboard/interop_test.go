@@ -405,9 +405,8 @@ func testGone(t *testing.T, tab *browser.Tab) {
 	address := s.Listener.Addr().String()
 	tab.Go(s.URL)
 	loaded(tab)
-	s.CloseClientConnections()
 	handler := s.Config.Handler
-	s.Close()
+	s.stop()
 	tab.Await(`!document.querySelector("#gone").hidden && document.querySelector("#live").textContent === "No answer"`)
 	if n := browser.Value[int](tab, rows); n != 10 {
 		t.Errorf("what was shown is gone too: %d rows", n)

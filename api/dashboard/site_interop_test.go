@@ -3,6 +3,8 @@
 package dashboard_test
 
 import (
+	"context"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"path"
@@ -27,6 +29,7 @@ type site struct {
 	live   apitest.Live // its connections that are followed
 	lost   atomic.Uint64
 	token  string // "" for none
+	end    context.CancelFunc
 
 	known   []known // and their records
 	records []flowtable.Record
@@ -44,9 +47,20 @@ func newSite(t *testing.T, records ...flowtable.Record) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Server = httptest.NewServer(s.beside(answers.Handler()))
-	t.Cleanup(s.Close)
+	ctx, end := context.WithCancel(context.Background())
+	s.end = end
+	s.Server = httptest.NewUnstartedServer(s.beside(answers.Handler()))
+	s.Config.BaseContext = func(net.Listener) context.Context { return ctx }
+	s.Start()
+	t.Cleanup(s.stop)
 	return s
+}
+
+// stop ends the streams, for which the server would wait, and the server.
+func (s *site) stop() {
+	s.end()
+	s.CloseClientConnections()
+	s.Close()
 }
 
 // knownSite has a connection of every kind, and one that waits now.

@@ -20,6 +20,7 @@ export class Gone extends Error {
 }
 
 const patience = 20000; // ms that an answer may take
+const streamPatience = 3000; // ms until a stream begins; what stands between may hold it back
 
 /**
  * The JSON answer to GET path?parameters. Throws Problem or Gone, and the
@@ -29,12 +30,39 @@ const patience = 20000; // ms that an answer may take
  * @param {AbortSignal=} signal
  */
 export async function ask(path, parameters = {}, signal) {
+  const limit = () => AbortSignal.timeout(patience);
+  return read(await answerTo(path, parameters, "application/json", limit, signal), signal);
+}
+
+/**
+ * The body of a stream of events, once it has begun; it ends with the signal.
+ * Throws as ask does.
+ * @returns {Promise<ReadableStream<Uint8Array>>}
+ */
+export async function openStream(path, parameters, signal) {
+  let timer;
+  const limit = () => {
+    const late = new AbortController();
+    clearTimeout(timer);
+    timer = setTimeout(() => late.abort(), streamPatience);
+    return late.signal;
+  };
+  try {
+    return (await answerTo(path, parameters, "text/event-stream", limit, signal)).body;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+// answerTo asks for the token as long as it is not the right one. limit makes
+// the signal that ends one attempt.
+async function answerTo(path, parameters, accept, limit, signal) {
   const query = new URLSearchParams(parameters).toString();
   const url = query ? `${path}?${query}` : path;
   for (;;) {
     const token = knownToken();
-    const response = await send(url, token, signal);
-    if (response.ok) return read(response, signal);
+    const response = await send(url, accept, token, limit(), signal);
+    if (response.ok) return response;
     if (response.status !== 401) throw await problemOf(response);
     // Another question may have asked for a new token meanwhile.
     if (knownToken() === token) {
@@ -44,9 +72,8 @@ export async function ask(path, parameters = {}, signal) {
   }
 }
 
-async function send(url, token, signal) {
-  const limit = AbortSignal.timeout(patience);
-  const headers = { Accept: "application/json" };
+async function send(url, accept, token, limit, signal) {
+  const headers = { Accept: accept };
   if (token !== null) headers.Authorization = `Bearer ${token}`;
   try {
     return await fetch(url, {

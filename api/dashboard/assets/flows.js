@@ -62,6 +62,7 @@ function evidence(flow) {
 export class Flows {
   constructor() {
     this.summary = html("p", { class: "soft", role: "status" });
+    this.missed = html("p", { id: "missed", class: "problem", role: "status", hidden: true });
     this.limit = html(
       "select",
       { id: "limit", onchange: () => change({ limit: this.limit.value }) },
@@ -82,33 +83,48 @@ export class Flows {
     );
     byId("flows").append(
       html("div", { class: "table-bar" }, this.summary, html("label", { for: "limit" }, "At most ", this.limit)),
+      this.missed,
       this.scroller,
     );
     this.rows = new Rows(
       this.scroller,
       this.body,
-      (f, i) => this.row(f, i),
+      (f) => this.row(f),
       (f) => f.flow_id,
     );
     this.flows = [];
     this.drawHead();
   }
 
-  /** Shows an answer of /v1/flows. */
-  update({ flows, next_cursor: more, history }) {
+  /**
+   * Shows an answer of /v1/flows.
+   * @param {Object} answer
+   * @param {?{lost: number}} stream  that keeps it up to date, null without one
+   */
+  update({ flows, next_cursor: more, history }, stream = null) {
     this.flows = flows;
     const limit = parameter("limit");
     this.limit.value = limits.includes(limit) ? limit : limits[0];
     const range = `records since ${dateTime(Date.parse(history.from_at))} are kept`;
+    // A count that changes several times a second is not for reading aloud.
+    this.summary.setAttribute("aria-live", stream ? "off" : "polite");
+    this.missed.hidden = !stream?.lost;
+    setText(this.missed, stream?.lost ? `${count(stream.lost)} records went by too fast for this page.` : "");
+    const streamed = stream ? " New ones come as they end, though not under the pointer." : "";
     setText(
       this.summary,
       flows.length === 0
-        ? `No connection fits; ${range}.`
-        : `${more === null ? count(flows.length) : `The first ${count(flows.length)}`} that fit; ${range}. Times are local.`,
+        ? `No connection fits; ${range}.${streamed}`
+        : `${more === null ? count(flows.length) : `The first ${count(flows.length)}`} that fit; ${range}. Times are local.${streamed}`,
     );
     this.table.setAttribute("aria-rowcount", String(flows.length + 1));
     this.drawHead();
     this.rows.update(flows);
+  }
+
+  /** Whether rows had better stay where they are: the pointer is about to choose one. */
+  held() {
+    return matchMedia("(hover: hover)").matches && this.body.matches(":hover");
   }
 
   drawHead() {
@@ -133,13 +149,12 @@ export class Flows {
     );
   }
 
-  row(flow, index) {
+  row(flow) {
     return html(
       "div",
       {
         class: "row",
         role: "row",
-        "aria-rowindex": String(index + 2),
         onclick: (event) => {
           if (!event.target.closest("a") && String(getSelection()) === "") change({ flow: flow.flow_id });
         },

@@ -5,14 +5,16 @@ import { byId, setText } from "./elements.js";
 import { dateTime } from "./format.js";
 import { showFilters } from "./filters.js";
 import { Flows } from "./flows.js";
+import { Following } from "./following.js";
 import { showKinds } from "./kinds.js";
 import { showStatus } from "./ledger.js";
 import { Live } from "./live.js";
-import { filters, followLinks, liveFilters, onChange, parameter } from "./query.js";
+import { filters, followLinks, liveFilters, onChange, parameter, streamFilters } from "./query.js";
 import { Rates } from "./rates.js";
 import { Sheet } from "./sheet.js";
 import { listLength, showWaiting } from "./waiting.js";
 
+const mostFlows = 10000; // rows at most, as the API has it
 const manyFlows = 500; // rows above which the table is asked for less often
 const manyInterval = 30000; // ms, then
 
@@ -62,12 +64,22 @@ async function showAppliance(signal) {
   sheet.setClock(status);
 }
 
+// showFlows asks for the table, unless the stream keeps it up to date. A stream is
+// open before the question is asked whose answer it goes on from, so that there is
+// no gap between the two.
 async function showFlows(signal) {
+  const [streamed, limit] = [streamFilters(), Number(parameter("limit"))];
+  const looking = !live.paused && !document.hidden;
+  if (streamed !== null && limit >= 1 && limit <= mostFlows && looking) await following.begin(streamed, limit);
+  else following.stop();
+  if (signal.aborted || following.current) return;
   const question = adding(filters(), { sort: parameter("sort"), limit: parameter("limit") });
-  const many = Number(parameter("limit")) > manyFlows;
-  if (many && question.toString() === asked && Date.now() - askedAt < manyInterval) return;
-  flows.update(await ask("/v1/flows", question, signal));
+  const again = question.toString() === asked && Date.now() - askedAt < manyInterval;
+  if (again && limit > manyFlows && !following.live) return;
+  const answer = await ask("/v1/flows", question, signal);
   [asked, askedAt] = [question.toString(), Date.now()];
+  if (following.live) following.answered(answer);
+  else flows.update(answer);
 }
 
 // round asks everything once. A part that the appliance refuses says why, and
@@ -101,6 +113,14 @@ function showState({ phase, since, next }) {
 }
 
 const live = new Live(round, showState);
+const following = new Following(
+  (newest, always) => {
+    if (flows.held() && !always) return false;
+    flows.update(newest.latest(), newest);
+    return true;
+  },
+  () => live.now(), // which asks for the table, and finds out whether the appliance is gone
+);
 
 // everythingAsked is the URL without the connection that is opened: opening one
 // asks for that alone.
@@ -124,7 +144,12 @@ byId("pause").addEventListener("click", () => {
   const paused = pause.getAttribute("aria-pressed") !== "true";
   pause.setAttribute("aria-pressed", String(paused));
   setText(pause, paused ? "Go on" : "Pause");
+  if (paused) following.stop();
   live.pause(paused);
+});
+
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) following.stop(); // the round that begins once it is seen again opens another
 });
 
 showFilters();

@@ -10,6 +10,9 @@ export const defaults = { since: "-15m", sort: "-published_at", limit: "100" };
 /** Filters that ask about time are not for connections that are still followed. */
 const timeFilters = ["since", "until", "ended_since", "ended_until", "end_reason"];
 
+/** Filters by the time of a segment, which may be told from now backwards. */
+const otherTimes = ["started_since", "started_until", "ended_since", "ended_until"];
+
 const listeners = [];
 
 /** Parameters of the URL now. */
@@ -34,6 +37,21 @@ export function filters() {
 export function liveFilters() {
   const found = filters();
   for (const name of timeFilters) found.delete(name);
+  return found;
+}
+
+/**
+ * The filters by which /v1/stream brings all that is to be put in front of the
+ * table; null where the table is not of the newest, or where what fits depends
+ * on when it is asked. The time since which records are shown is not among them:
+ * with it a stream begins there.
+ */
+export function streamFilters() {
+  const found = filters();
+  const since = Date.parse(found.get("since") ?? "");
+  if (parameter("sort") !== defaults.sort || since > Date.now()) return null;
+  if (["until", ...otherTimes].some((name) => found.has(name))) return null;
+  found.delete("since");
   return found;
 }
 

@@ -9,7 +9,7 @@ export class Rows {
   /**
    * @param {HTMLElement} scroller  what scrolls; its table's body is `body`
    * @param {HTMLElement} body
-   * @param {(item: Object, index: number) => HTMLElement} make  the row of an item, with one link
+   * @param {(item: Object) => HTMLElement} make  the row of an item, with one link
    * @param {(item: Object) => string} identify
    */
   constructor(scroller, body, make, identify) {
@@ -24,15 +24,50 @@ export class Rows {
     body.addEventListener("keydown", (event) => this.key(event));
   }
 
-  /** Shows other items. The row that has the focus keeps it, where it is still there. */
+  /**
+   * Shows other items. Where they are the same objects with others in front, rows
+   * that are in the document stay, and so does what the reader looks at. The row that
+   * has the focus keeps it, where it is still there.
+   */
   update(items) {
     const focused = this.body.contains(document.activeElement) && document.activeElement.closest("[data-id]");
+    const shift = this.shiftTo(items);
     this.items = items;
-    this.drawAnew();
-    if (focused)
+    if (shift !== null) this.shiftBy(shift, focused);
+    else this.drawAnew();
+    if (focused && !focused.isConnected)
       this.linkOf(items.findIndex((item) => this.identify(item) === focused.dataset.id))?.focus({
         preventScroll: true,
       });
+  }
+
+  // shiftTo is by how much the rows that are made move in other items, null where
+  // these are not the same.
+  shiftTo(items) {
+    if (this.made.size === 0) return null;
+    const shift = items.indexOf(this.items[this.first]) - this.first;
+    if (shift < 0) return null;
+    const same = (index) => index + shift >= items.length || items[index + shift] === this.items[index];
+    return [...this.made.keys()].every(same) ? shift : null;
+  }
+
+  shiftBy(shift, focused) {
+    const before = this.made;
+    this.made = new Map();
+    for (const [index, row] of before) this.place(row, index + shift);
+    const y = this.scroller.scrollTop;
+    if (shift > 0 && (y > 0 || focused)) {
+      this.above.style.height = `${(this.first + shift) * this.height}px`;
+      this.scroller.scrollTop = y + shift * this.height;
+    }
+    this.first = this.last = 0; // so that all is drawn that has come near
+    this.draw();
+  }
+
+  place(row, index) {
+    row.dataset.index = index;
+    row.setAttribute("aria-rowindex", String(index + 2)); // the first is the head
+    this.made.set(index, row);
   }
 
   // measure takes the height of rows, which a narrow screen changes.
@@ -83,10 +118,9 @@ export class Rows {
     const rows = [];
     for (let index = from; index < to; index++) {
       if (this.made.has(index)) continue;
-      const row = this.make(this.items[index], index);
+      const row = this.make(this.items[index]);
       row.dataset.id = this.identify(this.items[index]);
-      row.dataset.index = index;
-      this.made.set(index, row);
+      this.place(row, index);
       rows.push(row);
     }
     return rows;

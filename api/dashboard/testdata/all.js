@@ -4,5 +4,6 @@ import "./sequence_cases.js";
 import "./layout_cases.js";
 import "./words_cases.js";
 import "./query_cases.js";
+import "./stream_cases.js";
 
 export { run } from "./check.js";

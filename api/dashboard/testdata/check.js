@@ -17,12 +17,12 @@ export function truth(what, message) {
   if (!what) throw new Error(message);
 }
 
-/** Runs all cases. @returns {{ran: number, failures: string[]}} */
-export function run() {
+/** Runs all cases, one after the other. @returns {Promise<{ran: number, failures: string[]}>} */
+export async function run() {
   const failures = [];
   for (const { name, body } of cases) {
     try {
-      body();
+      await body();
     } catch (error) {
       failures.push(`${name}: ${error.message}`);
     }

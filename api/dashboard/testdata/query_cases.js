@@ -1,4 +1,4 @@
-import { filters, liveFilters, parameter, urlWith } from "/page/query.js";
+import { filters, liveFilters, parameter, streamFilters, urlWith } from "/page/query.js";
 import { equal, test } from "./check.js";
 
 const at = (url, body) => {
@@ -38,5 +38,21 @@ test("filters are all but what is the page's own", () => {
   equal(
     at("/", () => [parameter("limit"), parameter("sort"), parameter("server")]),
     ["100", "-published_at", ""],
+  );
+});
+
+test("a stream is for the newest, under filters that mean the same later", () => {
+  equal(
+    at("/?since=-1h&vlan=100&limit=1000", () => streamFilters().toString()),
+    "vlan=100",
+  );
+  equal(
+    at("/?since=2020-01-01T00:00:00Z", () => streamFilters().toString()),
+    "",
+  );
+  const polled = ["sort=-close_wait", "sort=published_at", "until=-1m", "ended_since=-1m", "since=2999-01-01T00:00:00Z"];
+  equal(
+    polled.map((search) => at(`/?${search}`, streamFilters)),
+    polled.map(() => null),
   );
 });
