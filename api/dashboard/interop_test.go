@@ -71,6 +71,11 @@ func TestInteropPage(t *testing.T) {
 		// These have appliances of their own.
 		{"loss", 1400, 1000, testLoss},
 		{"live", 1400, 1000, testLive},
+		{"streamed", 1400, 1000, testStreamed},
+		{"scrolled", 1400, 1000, testScrolled},
+		{"unseen", 1400, 1000, testUnseen},
+		{"too fast", 1400, 1000, testTooFast},
+		{"without a stream", 1400, 1000, testWithoutStream},
 		{"many", 1400, 1000, testMany},
 		{"token", 1400, 1000, testToken},
 		{"gone", 1400, 1000, testGone},

@@ -31,6 +31,10 @@ type site struct {
 	token  string // "" for none
 	end    context.CancelFunc
 
+	streams   atomic.Int64 // that are served now
+	refusing  atomic.Bool  // no stream is to be had
+	cutStream atomic.Pointer[context.CancelFunc]
+
 	known   []known // and their records
 	records []flowtable.Record
 }
@@ -110,8 +114,26 @@ func (s *site) beside(next http.Handler) http.Handler {
 			_, _ = w.Write([]byte(`{"title":"Unauthorized","status":401,"detail":"a token is needed"}`))
 			return
 		}
+		if r.URL.Path == "/v1/stream" {
+			s.serveStream(w, r, next)
+			return
+		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// serveStream serves one that can be cut off, and is counted.
+func (s *site) serveStream(w http.ResponseWriter, r *http.Request, next http.Handler) {
+	if s.refusing.Load() {
+		http.Error(w, "no stream", http.StatusServiceUnavailable)
+		return
+	}
+	ctx, cut := context.WithCancel(r.Context())
+	defer cut()
+	s.cutStream.Store(&cut)
+	s.streams.Add(1)
+	defer s.streams.Add(-1)
+	next.ServeHTTP(w, r.WithContext(ctx))
 }
 
 // known is a connection, and what its diagram has and says.

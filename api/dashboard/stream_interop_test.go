@@ -1,0 +1,160 @@
+//go:build interop
+
+package dashboard_test
+
+import (
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/finwait/finwait/api/dashboard/browser"
+	"github.com/finwait/finwait/flowtable"
+)
+
+const (
+	streamed    = `document.querySelector(".table-bar [role=status]").textContent.includes("as they end")`
+	newestPort  = `document.querySelector('#flows .body [data-index="0"] .client')?.textContent.split(":")[1]`
+	becomesSeen = `(Object.defineProperty(document, "hidden", { configurable: true, get: () => %t }), document.dispatchEvent(new Event("visibilitychange")))`
+)
+
+// refusals are connections that were refused, of clients' ports from first on.
+func refusals(first, n int) []flowtable.Record {
+	list := make([]flowtable.Record, 0, n)
+	for port := first; port < first+n; port++ {
+		list = append(list, connection(uint64(port), flowtable.Refused, moments{flowtable.SYNAt: 0, flowtable.RSTAt: ms}, func(r *flowtable.Record) {
+			reset(flowtable.Server, flowtable.Server)(r)
+			r.Client.Port = uint16(port)
+		}))
+	}
+	return list
+}
+
+// asked is how often the page asked for a path, with a filter.
+func asked(tab *browser.Tab, path, filter string) int {
+	n := 0
+	for _, r := range tab.Requests() {
+		if strings.Contains(r.URL, path) && strings.Contains(r.URL, filter) {
+			n++
+		}
+	}
+	return n
+}
+
+// awaitStreams waits until so many are served.
+func awaitStreams(t *testing.T, s *site, want int64) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); s.streams.Load() != want; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d streams are served, want %d", s.streams.Load(), want)
+		}
+	}
+}
+
+func newestIs(port int) string { return newestPort + " === " + strconv.Quote(strconv.Itoa(port)) }
+
+// Records come by the stream alone, and other filters have another stream.
+func testStreamed(t *testing.T, tab *browser.Tab) {
+	s := newSite(t, refusals(1000, 1)...)
+	s.token = "the right one"
+	tab.Go(s.URL)
+	tab.Await(`document.querySelector("#access").open`)
+	tab.Press(s.token + "\r")
+	tab.Await(streamed)
+	before := asked(tab, "/v1/flows", "")
+	for i := range 8 {
+		s.write(t, refusals(1001+i, 1)...)
+		tab.Await(newestIs(1001 + i))
+	}
+	if n := asked(tab, "/v1/flows", "") - before; n > 0 {
+		t.Errorf("the table was asked for %d times beside its stream", n)
+	}
+	tab.Await(rowsAre(9))
+	browser.Value[bool](tab, `(() => {
+		const select = document.querySelector("#filter-close_kind");
+		select.value = "reset";
+		return select.dispatchEvent(new Event("change", { bubbles: true }));
+	})()`)
+	tab.Await(rowsAre(0) + " && " + streamed)
+	awaitStreams(t, s, 1)
+	if n := asked(tab, "/v1/stream", "close_kind=reset"); n != 1 {
+		t.Errorf("%d streams of the new filter were asked for", n)
+	}
+	k := records(everyKind())[3]
+	s.write(t, append(refusals(1100, 1), k)...)
+	tab.Await(rowsAre(1) + " && " + newestIs(int(k.Client.Port)))
+	browser.Value[bool](tab, `(document.querySelector('.head-row a[href*="close_wait"]').click(), true)`)
+	awaitStreams(t, s, 0) // the longest are not the newest
+}
+
+// What the reader looks at stays where it is while records come in front of it.
+func testScrolled(t *testing.T, tab *browser.Tab) {
+	s := newSite(t, refusals(1000, 300)...)
+	tab.Go(s.URL + "/?limit=1000")
+	tab.Await(streamed)
+	browser.Value[bool](tab, `(document.querySelector(".scroller").scrollTop = 100 * 33, true)`)
+	tab.Await(`document.querySelector('#flows .body [data-index="105"]')`)
+	browser.Value[bool](tab, `((window.row = document.querySelector('#flows .body [data-index="105"]')), (window.y = row.getBoundingClientRect().top), true)`)
+	s.write(t, refusals(2000, 200)...) // more than are in the document
+	tab.Await(`document.querySelector(".flow-table").getAttribute("aria-rowcount") === "501"`)
+	if !browser.Value[bool](tab, `row.isConnected && row.dataset.index === "305" && row.ariaRowIndex === "307" && Math.abs(row.getBoundingClientRect().top - y) < 1`) {
+		t.Error("the row moved: " + browser.Value[string](tab, `JSON.stringify([row.isConnected, row.dataset.index, row.ariaRowIndex, y, row.getBoundingClientRect().top])`))
+	}
+	indices := `[...document.querySelectorAll("#flows .body [role=row]")].map((r) => Number(r.dataset.index))`
+	if !browser.Value[bool](tab, indices+`.every((n, i, all) => i === 0 || n === all[i - 1] + 1)`) {
+		t.Error("the rows are out of order")
+	}
+	tab.Check(s.URL)
+}
+
+// Nobody looks: there is no stream. Seen again, what came meanwhile is there.
+func testUnseen(t *testing.T, tab *browser.Tab) {
+	s := newSite(t, refusals(1000, 1)...)
+	tab.Go(s.URL)
+	tab.Await(streamed)
+	awaitStreams(t, s, 1)
+	browser.Value[bool](tab, strings.Replace(becomesSeen, "%t", "true", 1))
+	awaitStreams(t, s, 0)
+	s.write(t, refusals(1001, 40)...)
+	before := asked(tab, "/v1/flows", "")
+	browser.Value[bool](tab, strings.Replace(becomesSeen, "%t", "false", 1))
+	tab.Await(newestIs(1040) + " && " + streamed)
+	if n := asked(tab, "/v1/flows", "") - before; n != 1 {
+		t.Errorf("the table was asked for %d times to catch up", n)
+	}
+	s.write(t, refusals(1041, 1)...)
+	tab.Await(newestIs(1041))
+	tab.Check(s.URL)
+}
+
+// Records that are overwritten before the stream has them are told of.
+func testTooFast(t *testing.T, tab *browser.Tab) {
+	s := newSite(t, refusals(1000, 1)...)
+	tab.Go(s.URL)
+	tab.Await(streamed)
+	s.write(t, refusals(1, 60000)...) // three times what is kept
+	tab.Await(`/^[\d,]+ records went by too fast for this page\.$/.test(document.querySelector("#missed:not([hidden])")?.textContent)`)
+	tab.Await(newestIs(60000))
+	tab.Await(`document.querySelector(".flow-table").getAttribute("aria-rowcount") === "101"`)
+	tab.Check(s.URL)
+}
+
+// Without a stream the table is asked for, and with one again once it is to be had.
+func testWithoutStream(t *testing.T, tab *browser.Tab) {
+	s := newSite(t, refusals(1000, 1)...)
+	s.refusing.Store(true)
+	tab.Go(s.URL)
+	tab.Await(newestIs(1000))
+	s.write(t, refusals(1001, 1)...)
+	tab.Await(newestIs(1001))
+	if browser.Value[bool](tab, streamed) || !browser.Value[bool](tab, `document.querySelector("#gone").hidden && document.querySelector("#problem").hidden`) {
+		t.Error("the page does not say that it asks")
+	}
+	s.refusing.Store(false)
+	tab.Await(streamed)
+	s.refusing.Store(true)
+	(*s.cutStream.Load())() // it ends
+	awaitStreams(t, s, 0)
+	s.write(t, refusals(1002, 1)...)
+	tab.Await(newestIs(1002) + " && !" + streamed)
+}
