@@ -72,6 +72,7 @@ func Answer(l net.Listener, back int) {
 
 // Traffic is connections that go on, one after the other, until they are stopped.
 type Traffic struct {
+	site    *Site
 	stop    chan struct{}
 	done    sync.WaitGroup
 	mutex   sync.Mutex
@@ -83,7 +84,7 @@ type Traffic struct {
 // StartTraffic has four clients exchange octets with servers in turn, each after a
 // pause.
 func (s *Site) StartTraffic(at []netip.AddrPort, there, back int, pause time.Duration) *Traffic {
-	t := &Traffic{stop: make(chan struct{})}
+	t := &Traffic{site: s, stop: make(chan struct{})}
 	for i := range 4 {
 		t.done.Go(func() {
 			runtime.LockOSThread() // it ends with the thread
@@ -128,7 +129,7 @@ func (t *Traffic) End(tb testing.TB, longest time.Duration) {
 		tb.Errorf("connections failed: %v", t.Failure)
 	}
 	if t.Longest >= longest {
-		tb.Errorf("a connection took %v", t.Longest)
+		tb.Errorf("a connection took %v; %s", t.Longest, t.site.losses())
 	}
 	if t.Count == 0 {
 		tb.Error("there was no traffic")
