@@ -82,9 +82,14 @@ func copyWords(to, from []uint64) {
 // hold a connection: who reads an outline and then the slot within one turn of its
 // guard has both of the same connection.
 func (x outlines) set(slot uint32, o Outline) {
-	if at := x.at(slot); *at != o {
-		*at = o
+	if *x.at(slot) == o {
+		return
 	}
+	// publish knows words of four octets.
+	four := (*uint32)(unsafe.Pointer(x.at(slot &^ 3)))
+	changed := *four
+	(*[4]Outline)(unsafe.Pointer(&changed))[slot%4] = o
+	publish(four, changed)
 }
 
 // loadWord is a reader's look at eight outlines.
