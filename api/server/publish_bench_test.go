@@ -32,7 +32,7 @@ func BenchmarkPublish(b *testing.B) {
 
 func benchmarkPublish(b *testing.B, readers, deaf int) {
 	recent := newRecent(b, 1<<14)
-	answers, err := New(Config{History: recent, Live: &table{}, Names: apitest.Names(), Status: func() api.Status { return api.Status{} }})
+	answers, err := New(Config{History: recent, Live: new(apitest.Live), Names: apitest.Names(), Status: func() api.Status { return api.Status{} }})
 	if err != nil {
 		b.Fatal(err)
 	}
