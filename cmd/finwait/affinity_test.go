@@ -15,6 +15,9 @@ func TestKeepOff(t *testing.T) {
 		t.Fatal(err)
 	}
 	if all.Count() < 2 {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("needs two CPUs")
+		}
 		t.Skip("this process may use one CPU alone")
 	}
 	first := cpuOf(0)
