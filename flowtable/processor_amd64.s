@@ -19,26 +19,31 @@ TEXT ·fetchLines(SB), NOSPLIT, $0-8
 	PREFETCHT0 64(AX)
 	RET
 
+// PLACES takes the eight numbers at BX times 1<<shift, which is how far from the base
+// in AX their lines are.
+#define PLACES(shift) \
+	MOVL 0(BX), CX; \
+	MOVL 4(BX), DX; \
+	MOVL 8(BX), SI; \
+	MOVL 12(BX), DI; \
+	MOVL 16(BX), R8; \
+	MOVL 20(BX), R9; \
+	MOVL 24(BX), R10; \
+	MOVL 28(BX), R11; \
+	SHLQ $(shift), CX; \
+	SHLQ $(shift), DX; \
+	SHLQ $(shift), SI; \
+	SHLQ $(shift), DI; \
+	SHLQ $(shift), R8; \
+	SHLQ $(shift), R9; \
+	SHLQ $(shift), R10; \
+	SHLQ $(shift), R11
+
 // func fetchEight(base unsafe.Pointer, numbers *[group]uint32)
 TEXT ·fetchEight(SB), NOSPLIT, $0-16
 	MOVQ base+0(FP), AX
 	MOVQ numbers+8(FP), BX
-	MOVL 0(BX), CX
-	MOVL 4(BX), DX
-	MOVL 8(BX), SI
-	MOVL 12(BX), DI
-	MOVL 16(BX), R8
-	MOVL 20(BX), R9
-	MOVL 24(BX), R10
-	MOVL 28(BX), R11
-	SHLQ $6, CX
-	SHLQ $6, DX
-	SHLQ $6, SI
-	SHLQ $6, DI
-	SHLQ $6, R8
-	SHLQ $6, R9
-	SHLQ $6, R10
-	SHLQ $6, R11
+	PLACES(6)
 	PREFETCHT0 (AX)(CX*1)
 	PREFETCHT0 (AX)(DX*1)
 	PREFETCHT0 (AX)(SI*1)
@@ -53,22 +58,7 @@ TEXT ·fetchEight(SB), NOSPLIT, $0-16
 TEXT ·fetchEightPairs(SB), NOSPLIT, $0-16
 	MOVQ base+0(FP), AX
 	MOVQ numbers+8(FP), BX
-	MOVL 0(BX), CX
-	MOVL 4(BX), DX
-	MOVL 8(BX), SI
-	MOVL 12(BX), DI
-	MOVL 16(BX), R8
-	MOVL 20(BX), R9
-	MOVL 24(BX), R10
-	MOVL 28(BX), R11
-	SHLQ $7, CX
-	SHLQ $7, DX
-	SHLQ $7, SI
-	SHLQ $7, DI
-	SHLQ $7, R8
-	SHLQ $7, R9
-	SHLQ $7, R10
-	SHLQ $7, R11
+	PLACES(7)
 	PREFETCHT0 (AX)(CX*1)
 	PREFETCHT0 64(AX)(CX*1)
 	PREFETCHT0 (AX)(DX*1)

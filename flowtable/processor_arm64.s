@@ -19,26 +19,31 @@ TEXT ·fetchLines(SB), NOSPLIT, $0-8
 	PRFM 64(R0), PLDL1KEEP
 	RET
 
+// PLACES makes the eight numbers at R1 addresses, each 1<<shift octets apart from the
+// next number's, from the base in R0 on.
+#define PLACES(shift) \
+	MOVWU 0(R1), R2; \
+	MOVWU 4(R1), R3; \
+	MOVWU 8(R1), R4; \
+	MOVWU 12(R1), R5; \
+	MOVWU 16(R1), R6; \
+	MOVWU 20(R1), R7; \
+	MOVWU 24(R1), R8; \
+	MOVWU 28(R1), R9; \
+	ADD R2<<(shift), R0, R2; \
+	ADD R3<<(shift), R0, R3; \
+	ADD R4<<(shift), R0, R4; \
+	ADD R5<<(shift), R0, R5; \
+	ADD R6<<(shift), R0, R6; \
+	ADD R7<<(shift), R0, R7; \
+	ADD R8<<(shift), R0, R8; \
+	ADD R9<<(shift), R0, R9
+
 // func fetchEight(base unsafe.Pointer, numbers *[group]uint32)
 TEXT ·fetchEight(SB), NOSPLIT, $0-16
 	MOVD base+0(FP), R0
 	MOVD numbers+8(FP), R1
-	MOVWU 0(R1), R2
-	MOVWU 4(R1), R3
-	MOVWU 8(R1), R4
-	MOVWU 12(R1), R5
-	MOVWU 16(R1), R6
-	MOVWU 20(R1), R7
-	MOVWU 24(R1), R8
-	MOVWU 28(R1), R9
-	ADD R2<<6, R0, R2
-	ADD R3<<6, R0, R3
-	ADD R4<<6, R0, R4
-	ADD R5<<6, R0, R5
-	ADD R6<<6, R0, R6
-	ADD R7<<6, R0, R7
-	ADD R8<<6, R0, R8
-	ADD R9<<6, R0, R9
+	PLACES(6)
 	PRFM (R2), PLDL1KEEP
 	PRFM (R3), PLDL1KEEP
 	PRFM (R4), PLDL1KEEP
@@ -53,22 +58,7 @@ TEXT ·fetchEight(SB), NOSPLIT, $0-16
 TEXT ·fetchEightPairs(SB), NOSPLIT, $0-16
 	MOVD base+0(FP), R0
 	MOVD numbers+8(FP), R1
-	MOVWU 0(R1), R2
-	MOVWU 4(R1), R3
-	MOVWU 8(R1), R4
-	MOVWU 12(R1), R5
-	MOVWU 16(R1), R6
-	MOVWU 20(R1), R7
-	MOVWU 24(R1), R8
-	MOVWU 28(R1), R9
-	ADD R2<<7, R0, R2
-	ADD R3<<7, R0, R3
-	ADD R4<<7, R0, R4
-	ADD R5<<7, R0, R5
-	ADD R6<<7, R0, R6
-	ADD R7<<7, R0, R7
-	ADD R8<<7, R0, R8
-	ADD R9<<7, R0, R9
+	PLACES(7)
 	PRFM (R2), PLDL1KEEP
 	PRFM 64(R2), PLDL1KEEP
 	PRFM (R3), PLDL1KEEP
