@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -70,14 +71,14 @@ func (s *site) start(mode string) *exec.Cmd {
 // pause is how long each of four clients rests between two connections.
 const pause = 2 * time.Millisecond
 
-// patience is how long a connection may take. The kernel takes an interface's queues
-// away for a moment when it gets or loses the qdisc of tc's filters (qdisc_graft in
-// net/sched/sch_api.c): what would leave just then is lost, and repeated.
-func patience(mode string) time.Duration {
+// traffic is witnessed, but for filters of tc: the kernel takes an interface's queues
+// away for a moment when it gets or loses their qdisc (qdisc_graft in
+// net/sched/sch_api.c), and what would leave just then is lost, and repeated.
+func (s *site) traffic(mode string, at []netip.AddrPort) *gatewaytest.Traffic {
 	if mode == modeClassic {
-		return 4 * gatewaytest.Repeat
+		return s.StartTraffic(at, 5000, 5000, pause)
 	}
-	return gatewaytest.Repeat
+	return s.StartWitnessed(at, 5000, 5000, pause)
 }
 
 // TestKilled: a gateway that is killed leaves nothing behind that does harm, and
@@ -87,7 +88,7 @@ func TestKilled(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			s := newSite(t)
 			at := s.Serve(5000)
-			traffic := s.StartTraffic(at, 5000, 5000, pause)
+			traffic := s.traffic(mode, at)
 			cmd := s.start(mode)
 			time.Sleep(100 * time.Millisecond)
 			if err := cmd.Process.Kill(); err != nil {
@@ -102,7 +103,7 @@ func TestKilled(t *testing.T) {
 			if err := g.Close(); err != nil {
 				t.Error(err)
 			}
-			traffic.End(t, patience(mode))
+			traffic.End(t)
 			s.clean(5 * time.Second)
 		})
 	}
@@ -113,17 +114,21 @@ func TestStopped(t *testing.T) {
 	s := newSite(t)
 	at := s.Serve(5000)
 	cmd := s.start(modeTCX)
-	traffic := s.StartTraffic(at, 5000, 5000, pause)
+	traffic := s.traffic(modeTCX, at)
 	time.Sleep(200 * time.Millisecond)
 	if err := cmd.Process.Signal(unix.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
+	before := traffic.Ended()
 	time.Sleep(stopFor())
+	if n := traffic.Ended() - before; n == 0 {
+		t.Error("not one connection ended while the gateway hung")
+	}
 	if err := cmd.Process.Signal(unix.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
 	time.Sleep(200 * time.Millisecond)
-	traffic.End(t, gatewaytest.Repeat)
+	traffic.End(t)
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
@@ -147,9 +152,9 @@ func TestRingFull(t *testing.T) {
 	s := newSite(t)
 	at := s.Serve(1000)
 	g := s.open(Config{RingSize: 64})
-	traffic := s.StartTraffic(at, 1000, 1000, pause)
+	traffic := s.StartWitnessed(at, 1000, 1000, pause)
 	time.Sleep(500 * time.Millisecond)
-	traffic.End(t, gatewaytest.Repeat)
+	traffic.End(t)
 	r := s.read(g)
 	r.end()
 	s.balanced(g, r)
@@ -177,7 +182,7 @@ func TestStarts(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			s := newSite(t)
 			at := s.Serve(5000)
-			traffic := s.StartTraffic(at, 5000, 5000, pause)
+			traffic := s.traffic(mode, at)
 			for range max(thorough(), 2) {
 				g := s.open(Config{MaxFlows: 1 << 10, RingSize: 1024, classic: mode == modeClassic})
 				r := s.read(g)
@@ -188,7 +193,7 @@ func TestStarts(t *testing.T) {
 				}
 				s.clean(0)
 			}
-			traffic.End(t, patience(mode))
+			traffic.End(t)
 		})
 	}
 }
