@@ -61,13 +61,13 @@ func newBenchQueriesCommand() *cobra.Command {
 		Short: "Measure the API's answers beside a worker under load",
 		Long: `Queries asks the HTTP API over the loopback interface while a worker, pinned to
 a CPU of its own, follows connections as fast as it can, and gives how long the
-answers take and how much slower the worker is. Quiet turns and turns with
-questions take turns, round by round; the worker's loss is the median of the
-ratios within a round. Where the rounds gave too few answers for a 99th
-percentile, more are asked for afterwards. Questions about records are asked of as many as --recent
-says, with whole connections as load; those about connections of as many as
---flows says, all of them open, with data segments as load. Nothing else should
-run meanwhile.`,
+answers take and how much slower the worker is. Short turns without questions
+and with them alternate; the worker's loss is told from all of them, with its
+standard error. Where the rounds gave too few answers for a 99th percentile,
+more are asked for afterwards. Questions about records are asked of as many as
+--recent says, with whole connections as load; those about connections of as
+many as --flows says, all of them open, with data segments as load. Nothing else
+should run meanwhile.`,
 		Example: `  finwait bench queries
   finwait bench queries --recent 1M --flows 1M --rate 50 --report queries`,
 		Args: noArguments,
@@ -75,8 +75,8 @@ run meanwhile.`,
 	flags := cmd.Flags()
 	flags.StringVar(&o.recent, "recent", "1M", "records to ask about, with k or M for thousands or millions")
 	flags.StringVar(&o.flows, "flows", "1M", "connections to ask about")
-	flags.IntVar(&o.rounds, "rounds", 5, "rounds in which every question takes its turn")
-	flags.DurationVar(&o.turn, "turn", time.Second, "how long a turn is")
+	flags.IntVar(&o.rounds, "rounds", 20, "rounds, each with a turn without and one with each question")
+	flags.DurationVar(&o.turn, "turn", 500*time.Millisecond, "how long a turn is")
 	flags.IntVar(&o.rate, "rate", 5, "questions a second about records; about connections it is 50")
 	flags.IntVar(&o.least, "answers", 150, "answers of each question at least, for the percentiles")
 	flags.StringSliceVar(&o.asked, "questions", questionNames(), "which to ask")
@@ -203,25 +203,18 @@ func (o *queriesOptions) ask(ctx context.Context, p *benchProgress, live bool, r
 		}
 	}
 	p.Stage("questions", int64(o.rounds*len(of)))
-	for range o.rounds {
+	for round := range o.rounds {
 		for i, q := range of {
-			quiet, err := w.turn(ctx, o.turn, func(context.Context) error { return nil })
-			if err != nil {
+			ask := func(ctx context.Context) error { return client(ctx, q) }
+			if err := turns[i].take(ctx, w, o.turn, round%2 == 1, ask, rate); err != nil {
 				return err
 			}
-			asked, err := w.turn(ctx, o.turn, func(ctx context.Context) error {
-				return turns[i].askAt(ctx, client, q, rate)
-			})
-			if err != nil {
-				return err
-			}
-			turns[i].quiet, turns[i].asked = append(turns[i].quiet, quiet), append(turns[i].asked, asked)
 			p.Add(1)
 		}
 	}
 	p.Stage("more answers", int64(len(of)))
 	for i, q := range of {
-		if err := turns[i].askMore(ctx, client, q, o.least); err != nil {
+		if err := turns[i].askMore(ctx, func(ctx context.Context) error { return client(ctx, q) }, o.least); err != nil {
 			return err
 		}
 		p.Add(1)
@@ -269,72 +262,11 @@ func serveQuestions(w *busyWorker, kept history.History, names *api.Names) (ask 
 	return ask, serving.Close, nil
 }
 
-// turns are what was measured of one question.
-type turns struct {
-	took         []float64 // ns of each answer
-	answered     []float64 // a second in each round
-	quiet, asked []float64 // what the worker did a second in each round
-}
-
-// between is the time from one question to the next where answers alone count.
-const between = 50 * time.Millisecond
-
-// askMore asks until there are so many answers.
-func (t *turns) askMore(ctx context.Context, ask func(context.Context, question) error, q question, answers int) error {
-	for len(t.took) < answers {
-		began := time.Now()
-		if err := ask(ctx, q); err != nil {
-			return err
-		}
-		t.took = append(t.took, float64(time.Since(began)))
-		if err := sleep(ctx, between-time.Since(began)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// askAt asks so often a second until ctx ends. Where an answer comes late, the
-// next question is asked at once, until none is late any more.
-func (t *turns) askAt(ctx context.Context, ask func(context.Context, question) error, q question, rate int) error {
-	first, answers := time.Now(), 0
-	for ctx.Err() == nil {
-		began := time.Now()
-		// What was asked is answered, also where the turn ends meanwhile.
-		if err := ask(context.WithoutCancel(ctx), q); err != nil {
-			return err
-		}
-		t.took = append(t.took, float64(time.Since(began)))
-		answers++
-		next := first.Add(time.Duration(answers) * time.Second / time.Duration(rate))
-		_ = sleep(ctx, time.Until(next)) // the turn ends
-	}
-	t.answered = append(t.answered, float64(answers)/time.Since(first).Seconds())
-	return nil
-}
-
 // queriesReport collects results.
 type queriesReport []report.Result
 
-func (t *turns) results(name, unit string, rate int) []report.Result {
-	slices.Sort(t.took)
-	at := func(percent int) float64 { return t.took[(len(t.took)*percent+99)/100-1] }
-	loss := make([]float64, len(t.quiet))
-	for i := range loss {
-		loss[i] = 1 - t.asked[i]/t.quiet[i]
-	}
-	return []report.Result{
-		{Name: "Queries/question=" + name + "/answer", Runs: len(t.took), Metrics: []report.Metric{
-			{Value: at(50), Unit: "p50-ns"}, {Value: at(99), Unit: "p99-ns"}, {Value: at(100), Unit: "max-ns"},
-			{Value: float64(rate), Unit: "offered/s"}, {Value: report.Median(t.answered), Unit: "answered/s"}}},
-		{Name: "Queries/question=" + name + "/worker", Runs: len(t.quiet), Metrics: []report.Metric{
-			{Value: report.Median(t.quiet), Unit: "quiet-" + unit + "/s"}, {Value: report.Median(t.asked), Unit: "asked-" + unit + "/s"},
-			{Value: report.Median(loss), Unit: "loss"}}},
-	}
-}
-
 var queriesNotes = []string{
 	"answer is from the request to the last octet of the answer, over HTTP on the loopback interface, one question at a time; each was asked once before. The census, which /metrics has taken at most once a second, is asked for without HTTP.",
-	"loss is 1 - asked/quiet of the worker's speed, the median of what each round gave; single rounds of a machine that does other things are off by several per cent.",
+	"loss is 1 - asked/quiet of the worker's speed over all turns; stderr is its standard error, by how much single rounds differ. Twice as much to either side holds what is true, nineteen times of twenty.",
 	"the worker makes its segments itself, as fast as it can: a worker that waits for traffic has time to spare.",
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"math"
 	"strings"
 	"testing"
 )
@@ -22,5 +23,22 @@ func TestBenchQueries(t *testing.T) {
 		if status, _, stderr := finwait(append([]string{"bench", "queries"}, arguments...)...); status != exitUsage || !strings.Contains(stderr, arguments[0]) {
 			t.Errorf("%v: exit status %d, %s", arguments, status, stderr)
 		}
+	}
+}
+
+// The loss is that of all turns together, and its error that of pairs that differ.
+func TestLossOfTurns(t *testing.T) {
+	var steady, unsteady turns
+	for i := range 10 {
+		quiet := 100 + 50*float64(i%5) // a machine that is fast at times
+		steady.quiet, steady.asked = append(steady.quiet, quiet), append(steady.asked, 0.9*quiet)
+		unsteady.quiet, unsteady.asked = append(unsteady.quiet, 100), append(unsteady.asked, 80+20*float64(i%2))
+	}
+	if loss, off := steady.loss(); math.Abs(loss-0.1) > 1e-9 || off > 1e-9 {
+		t.Errorf("loss %v, error %v; want 0.1 and none", loss, off)
+	}
+	// Half of them lose a fifth: the deviation of ten is 10 of 100, by the root of 9.
+	if loss, off := unsteady.loss(); math.Abs(loss-0.1) > 1e-9 || math.Abs(off-0.1/3) > 1e-9 {
+		t.Errorf("loss %v, error %v; want 0.1 and 0.0333", loss, off)
 	}
 }

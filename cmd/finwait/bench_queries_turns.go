@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/finwait/finwait/api/report"
+)
+
+// turns are what was measured of one question. Turns without questions and with
+// them are short and alternate, so that a machine that is slow for a while is slow
+// for both.
+type turns struct {
+	took         []float64     // ns of each answer
+	asking       time.Duration // in turns with questions
+	answers      int           // in these
+	early        time.Duration // how far into the next turn its first question comes
+	quiet, asked []float64     // what the worker did a second in each turn
+}
+
+// take has a turn without questions and one with them, the latter first where the
+// last round had it last.
+func (t *turns) take(ctx context.Context, w *busyWorker, length time.Duration, askFirst bool, ask func(context.Context) error, rate int) error {
+	for _, asking := range []bool{askFirst, !askFirst} {
+		do, to := func(context.Context) error { return nil }, &t.quiet
+		if asking {
+			do, to = func(ctx context.Context) error { return t.askAt(ctx, ask, rate, length) }, &t.asked
+		}
+		speed, err := w.turn(ctx, length, do)
+		if err != nil {
+			return err
+		}
+		*to = append(*to, speed)
+	}
+	return nil
+}
+
+// askAt asks so often a second until ctx ends, which it does after length. Where
+// an answer comes late, the next question is asked at once, until none is late any
+// more.
+func (t *turns) askAt(ctx context.Context, ask func(context.Context) error, rate int, length time.Duration) error {
+	began, due := time.Now(), t.early
+	for due < length && ctx.Err() == nil {
+		_ = sleep(ctx, due-time.Since(began))
+		// What was asked is answered, also where the turn ends meanwhile.
+		if err := t.time(context.WithoutCancel(ctx), ask); err != nil {
+			return err
+		}
+		t.answers++
+		due += time.Second / time.Duration(rate)
+	}
+	t.early = max(due-length, 0)
+	t.asking += max(time.Since(began), length)
+	return nil
+}
+
+func (t *turns) time(ctx context.Context, ask func(context.Context) error) error {
+	began := time.Now()
+	err := ask(ctx)
+	t.took = append(t.took, float64(time.Since(began)))
+	return err
+}
+
+// between is the time from one question to the next where answers alone count.
+const between = 50 * time.Millisecond
+
+// askMore asks until there are so many answers.
+func (t *turns) askMore(ctx context.Context, ask func(context.Context) error, answers int) error {
+	for len(t.took) < answers {
+		began := time.Now()
+		if err := t.time(ctx, ask); err != nil {
+			return err
+		}
+		if err := sleep(ctx, between-time.Since(began)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// loss is what part of the worker's speed questions took, by the sums of all
+// turns, with its standard error: that of a ratio of paired values (Cochran,
+// Sampling Techniques, section 6.4), which one pair does not have.
+func (t *turns) loss() (loss, standardError float64) {
+	var quiet, asked, squares float64
+	for i := range t.quiet {
+		quiet, asked = quiet+t.quiet[i], asked+t.asked[i]
+	}
+	ratio, n := asked/quiet, float64(len(t.quiet))
+	for i := range t.quiet {
+		off := t.asked[i] - ratio*t.quiet[i]
+		squares += off * off
+	}
+	return 1 - ratio, math.Sqrt(squares*n/(n-1)) / quiet
+}
+
+func (t *turns) results(name, unit string, rate int) []report.Result {
+	slices.Sort(t.took)
+	at := func(percent int) float64 { return t.took[(len(t.took)*percent+99)/100-1] }
+	loss, standardError := t.loss()
+	worker := []report.Metric{
+		{Value: report.Median(t.quiet), Unit: "quiet-" + unit + "/s"}, {Value: report.Median(t.asked), Unit: "asked-" + unit + "/s"},
+		{Value: loss, Unit: "loss"}}
+	if len(t.quiet) > 1 {
+		worker = append(worker, report.Metric{Value: standardError, Unit: "stderr"})
+	}
+	return []report.Result{
+		{Name: "Queries/question=" + name + "/answer", Runs: len(t.took), Metrics: []report.Metric{
+			{Value: at(50), Unit: "p50-ns"}, {Value: at(99), Unit: "p99-ns"}, {Value: at(100), Unit: "max-ns"},
+			{Value: float64(rate), Unit: "offered/s"}, {Value: float64(t.answers) / t.asking.Seconds(), Unit: "answered/s"}}},
+		{Name: "Queries/question=" + name + "/worker", Runs: len(t.quiet), Metrics: worker},
+	}
+}
