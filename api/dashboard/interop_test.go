@@ -44,7 +44,7 @@ func TestInteropModules(t *testing.T) {
 	for _, failure := range result.Failures {
 		t.Error(failure)
 	}
-	if result.Ran < 30 {
+	if result.Ran < 50 {
 		t.Errorf("only %d cases ran", result.Ran)
 	}
 	tab.Check(s.URL)
@@ -73,6 +73,7 @@ func TestInteropPage(t *testing.T) {
 		{"live", 1400, 1000, testLive},
 		{"streamed", 1400, 1000, testStreamed},
 		{"scrolled", 1400, 1000, testScrolled},
+		{"hovered", 1400, 1000, testHovered},
 		{"unseen", 1400, 1000, testUnseen},
 		{"too fast", 1400, 1000, testTooFast},
 		{"without a stream", 1400, 1000, testWithoutStream},

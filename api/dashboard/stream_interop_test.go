@@ -158,3 +158,36 @@ func testWithoutStream(t *testing.T, tab *browser.Tab) {
 	s.write(t, refusals(1002, 1)...)
 	tab.Await(newestIs(1002) + " && !" + streamed)
 }
+
+// What the pointer is about to choose stays under it; a question of the reader's
+// own is answered at once all the same. Fingers do not hover.
+func testHovered(t *testing.T, tab *browser.Tab) {
+	s := newSite(t, refusals(1000, 5)...)
+	tab.Go(s.URL)
+	tab.Await(streamed + " && " + rowsAre(5))
+	if !browser.Value[bool](tab, `matchMedia("(hover: hover)").matches`) {
+		t.Fatal("this browser has no pointer that hovers")
+	}
+	tab.Point(`#flows .body [data-index="2"] .client`)
+	tab.Await(`document.querySelector("#flows .body").matches(":hover")`)
+	s.write(t, refusals(1005, 1)...)
+	time.Sleep(time.Second) // several times what lies between two drawings
+	if newest := browser.Value[string](tab, newestPort); newest != "1004" {
+		t.Errorf("under the pointer %s came in front", newest)
+	}
+	tab.Point("#appliance")
+	tab.Await(newestIs(1005) + " && " + rowsAre(6))
+	tab.Point(`#flows .body [data-index="2"] .client`)
+	tab.Await(`document.querySelector("#flows .body").matches(":hover")`)
+	browser.Value[bool](tab, `(() => {
+		const input = document.querySelector("#filter-client");
+		input.value = "192.0.2.1";
+		return input.dispatchEvent(new Event("change", { bubbles: true }));
+	})()`)
+	s.write(t, refusals(1006, 1)...)
+	tab.Await(`location.search === "?client=192.0.2.1" && ` + streamed + " && " + newestIs(1006))
+	tab.Touches()
+	s.write(t, refusals(1007, 1)...)
+	tab.Await(newestIs(1007))
+	tab.Check(s.URL)
+}

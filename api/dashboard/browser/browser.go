@@ -31,7 +31,8 @@ type Browser struct{ ctx context.Context }
 // Start starts Chromium until the test ends. It must be installed.
 func Start(t *testing.T) *Browser {
 	t.Helper()
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.DisableGPU, chromedp.Flag("force-color-profile", "srgb"))
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.DisableGPU, chromedp.Flag("force-color-profile", "srgb"),
+		chromedp.Flag("blink-settings", "primaryHoverType=2,availableHoverTypes=2,primaryPointerType=4,availablePointerTypes=4")) // a mouse, which a machine without a screen has not
 	if os.Geteuid() == 0 {
 		options = append(options, chromedp.NoSandbox) // Chromium refuses to have one as root
 	}
@@ -199,6 +200,24 @@ func (tab *Tab) Text(selector string) string {
 func (tab *Tab) Press(keys string) {
 	tab.t.Helper()
 	run(tab, chromedp.KeyEvent(keys))
+}
+
+// Point brings the first element that a selector finds into view, and moves the
+// pointer to its middle.
+func (tab *Tab) Point(selector string) {
+	tab.t.Helper()
+	at := Value[[2]float64](tab, fmt.Sprintf(`((element) => {
+		element.scrollIntoView({ block: "center", behavior: "instant" });
+		const box = element.getBoundingClientRect();
+		return [box.x + box.width / 2, box.y + box.height / 2];
+	})(document.querySelector(%q))`, selector))
+	run(tab, chromedp.MouseEvent(chromedp.MouseMoved, at[0], at[1]))
+}
+
+// Touches makes the tab one of a device that is touched: its pointer does not hover.
+func (tab *Tab) Touches() {
+	tab.t.Helper()
+	call(tab, emulation.SetTouchEmulationEnabled, emulation.SetTouchEmulationEnabledParams{Enabled: true})
 }
 
 // Prefer makes the tab's system prefer something, as prefers-color-scheme dark.

@@ -5,5 +5,6 @@ import "./layout_cases.js";
 import "./words_cases.js";
 import "./query_cases.js";
 import "./stream_cases.js";
+import "./following_cases.js";
 
 export { run } from "./check.js";
