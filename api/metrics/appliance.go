@@ -69,7 +69,16 @@ type figure struct {
 }
 
 func newFigure(name, help string, kind prometheus.ValueType, labels ...string) figure {
-	return figure{prometheus.NewDesc(prometheus.BuildFQName(namespace, "", name), help, labels, nil), kind}
+	return figure{newDesc(name, help, labels...), kind}
+}
+
+func newDesc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(prometheus.BuildFQName(namespace, "", name), help, labels, nil)
+}
+
+// since is the metric with what a total counted from its beginning on.
+func (f figure) since(t *total, labels ...string) prometheus.Metric {
+	return prometheus.MustNewConstMetricWithCreatedTimestamp(f.desc, f.kind, float64(t.value), t.since, labels...)
 }
 
 // figures are all metrics that a scrape reads.

@@ -10,6 +10,7 @@
 // the API.
 //
 // Ownership. The publisher's goroutine calls Write; it allocates nothing for a
-// record and waits for nobody. Handler serves any number of goroutines, and no
-// scrape stops a worker.
+// record and waits for nobody but a scrape that copies what was counted, half a
+// megabyte at most. Handler serves any number of goroutines, and no scrape stops a
+// worker.
 package metrics

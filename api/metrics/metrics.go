@@ -35,13 +35,15 @@ func New(config Config) *Metrics {
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: "build_info", Help: "The build; the value is always 1."},
 		[]string{"version", "goversion"})
 	build.WithLabelValues(config.Version, runtime.Version()).Set(1)
+	connections := newConnections()
 	registry.MustRegister(
 		build,
+		connections,
 		newAppliance(config),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(collectors.MetricsGC, collectors.MetricsScheduler)),
 	)
-	return &Metrics{Connections: newConnections(registry), registry: registry, requests: newRequests(registry)}
+	return &Metrics{Connections: connections, registry: registry, requests: newRequests(registry)}
 }
 
 // Handler answers scrapes in Prometheus's text, OpenMetrics and protobuf forms;

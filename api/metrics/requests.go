@@ -19,8 +19,12 @@ type requests struct {
 
 func newRequests(registry prometheus.Registerer) *requests {
 	r := &requests{
-		count:    newCounters("http_requests_total", "Requests answered, by the pattern of their route and the status.", "route", "code"),
-		duration: newHistogram("http_request_seconds", "How long answers took to be made and taken; streams until their end.", requestBuckets, "route"),
+		count: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: "http_requests_total",
+			Help: "Requests answered, by the pattern of their route and the status."}, []string{"route", "code"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: namespace, Name: "http_request_seconds", Help: "How long answers took to be made and taken; streams until their end.", Buckets: requestBuckets,
+			NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: maxNative, NativeHistogramMinResetDuration: time.Hour,
+		}, []string{"route"}),
 	}
 	registry.MustRegister(r.count, r.duration)
 	return r
