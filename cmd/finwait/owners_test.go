@@ -156,6 +156,7 @@ func TestOwners(t *testing.T) {
 	service, job, far := cgrouptest.New(t), cgrouptest.New(t).Below(t, "job"), cgrouptest.New(t)
 	var out bytes.Buffer
 	a := s.measure(s.Server, &out, true, gatewaytest.End, "lo")
+	checkGatewaysDocument(t, a.status().Ledger)
 	var want []string
 	for _, f := range gatewaytest.Families {
 		server, remote := s.serve(s.Server, service, f.Server), s.serve(s.Client, far, f.Client)
