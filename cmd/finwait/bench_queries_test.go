@@ -31,14 +31,14 @@ func TestLossOfTurns(t *testing.T) {
 	var steady, unsteady turns
 	for i := range 10 {
 		quiet := 100 + 50*float64(i%5) // a machine that is fast at times
-		steady.quiet, steady.asked = append(steady.quiet, quiet), append(steady.asked, 0.9*quiet)
-		unsteady.quiet, unsteady.asked = append(unsteady.quiet, 100), append(unsteady.asked, 80+20*float64(i%2))
+		steady.quiet, steady.asked = append(steady.quiet, speed{own: quiet}), append(steady.asked, speed{own: 0.9 * quiet})
+		unsteady.quiet, unsteady.asked = append(unsteady.quiet, speed{elapsed: 100}), append(unsteady.asked, speed{elapsed: 80 + 20*float64(i%2)})
 	}
-	if loss, off := steady.loss(); math.Abs(loss-0.1) > 1e-9 || off > 1e-9 {
+	if loss, off := steady.lossOf(ownOf); math.Abs(loss-0.1) > 1e-9 || off > 1e-9 {
 		t.Errorf("loss %v, error %v; want 0.1 and none", loss, off)
 	}
 	// Half of them lose a fifth: the deviation of ten is 10 of 100, by the root of 9.
-	if loss, off := unsteady.loss(); math.Abs(loss-0.1) > 1e-9 || math.Abs(off-0.1/3) > 1e-9 {
+	if loss, off := unsteady.lossOf(elapsedOf); math.Abs(loss-0.1) > 1e-9 || math.Abs(off-0.1/3) > 1e-9 {
 		t.Errorf("loss %v, error %v; want 0.1 and 0.0333", loss, off)
 	}
 }

@@ -17,7 +17,7 @@ type turns struct {
 	asking       time.Duration // in turns with questions
 	answers      int           // in these
 	early        time.Duration // how far into the next turn its first question comes
-	quiet, asked []float64     // what the worker did a second in each turn
+	quiet, asked []speed       // the worker's in each turn
 }
 
 // take has a turn without questions and one with them, the latter first where the
@@ -80,36 +80,52 @@ func (t *turns) askMore(ctx context.Context, ask func(context.Context) error, an
 	return nil
 }
 
-// loss is what part of the worker's speed questions took, by the sums of all
+// lossOf is what part of the worker's speed questions took, by the sums of all
 // turns, with its standard error: that of a ratio of paired values (Cochran,
 // Sampling Techniques, section 6.4), which one pair does not have.
-func (t *turns) loss() (loss, standardError float64) {
+func (t *turns) lossOf(v func(speed) float64) (loss, standardError float64) {
 	var quiet, asked, squares float64
 	for i := range t.quiet {
-		quiet, asked = quiet+t.quiet[i], asked+t.asked[i]
+		quiet, asked = quiet+v(t.quiet[i]), asked+v(t.asked[i])
 	}
 	ratio, n := asked/quiet, float64(len(t.quiet))
 	for i := range t.quiet {
-		off := t.asked[i] - ratio*t.quiet[i]
+		off := v(t.asked[i]) - ratio*v(t.quiet[i])
 		squares += off * off
 	}
 	return 1 - ratio, math.Sqrt(squares*n/(n-1)) / quiet
 }
 
+func elapsedOf(v speed) float64 { return v.elapsed }
+func ownOf(v speed) float64     { return v.own }
+
 func (t *turns) results(name, unit string, rate int) []report.Result {
 	slices.Sort(t.took)
 	at := func(percent int) float64 { return t.took[(len(t.took)*percent+99)/100-1] }
-	loss, standardError := t.loss()
-	worker := []report.Metric{
-		{Value: report.Median(t.quiet), Unit: "quiet-" + unit + "/s"}, {Value: report.Median(t.asked), Unit: "asked-" + unit + "/s"},
-		{Value: loss, Unit: "loss"}}
-	if len(t.quiet) > 1 {
-		worker = append(worker, report.Metric{Value: standardError, Unit: "stderr"})
+	metrics := []report.Metric{
+		{Value: medianSpeed(t.quiet), Unit: "quiet-" + unit + "/s"}, {Value: medianSpeed(t.asked), Unit: "asked-" + unit + "/s"}}
+	for _, of := range []struct {
+		prefix string
+		value  func(speed) float64
+	}{{"", elapsedOf}, {"cpu-", ownOf}} {
+		loss, standardError := t.lossOf(of.value)
+		metrics = append(metrics, report.Metric{Value: loss, Unit: of.prefix + "loss"})
+		if len(t.quiet) > 1 {
+			metrics = append(metrics, report.Metric{Value: standardError, Unit: of.prefix + "stderr"})
+		}
 	}
 	return []report.Result{
 		{Name: "Queries/question=" + name + "/answer", Runs: len(t.took), Metrics: []report.Metric{
 			{Value: at(50), Unit: "p50-ns"}, {Value: at(99), Unit: "p99-ns"}, {Value: at(100), Unit: "max-ns"},
 			{Value: float64(rate), Unit: "offered/s"}, {Value: float64(t.answers) / t.asking.Seconds(), Unit: "answered/s"}}},
-		{Name: "Queries/question=" + name + "/worker", Runs: len(t.quiet), Metrics: worker},
+		{Name: "Queries/question=" + name + "/worker", Runs: len(t.quiet), Metrics: metrics},
 	}
+}
+
+func medianSpeed(of []speed) float64 {
+	values := make([]float64, len(of))
+	for i, v := range of {
+		values[i] = v.elapsed
+	}
+	return report.Median(values)
 }

@@ -23,6 +23,7 @@ type busyWorker struct {
 	unit      string
 	cpu       int          // that the worker is pinned to
 	rejoin    func() error // gives its CPU back to the others
+	thread    int          // that it runs on
 	done      atomic.Uint64
 	stopping  atomic.Bool
 	worked    chan error
@@ -48,15 +49,19 @@ func startLoad(build func(flowtable.Records) (*capacity.Load, error), kept *hist
 		defer close(w.published)
 		worker.Publish([]*flowtable.Ring{ring}, func(records []flowtable.Record) { _ = kept.Write(records) }, nil) // which never fails
 	}()
+	began := make(chan struct{})
 	go func() {
-		w.worked <- w.run(l)
+		w.worked <- w.run(l, began)
 		ring.Close()
 	}()
+	<-began
 	return w, nil
 }
 
-func (w *busyWorker) run(l *capacity.Load) error {
+func (w *busyWorker) run(l *capacity.Load, began chan<- struct{}) error {
 	runtime.LockOSThread() // and never unlocked: the thread ends pinned
+	w.thread = unix.Gettid()
+	close(began)
 	var set unix.CPUSet
 	if w.cpu >= 0 {
 		set.Set(w.cpu)
@@ -78,20 +83,40 @@ func (w *busyWorker) stop() error {
 	return errors.Join(err, w.rejoin(), w.Close())
 }
 
-// turn does something beside the worker for a time, and returns what the worker
-// did a second meanwhile.
-func (w *busyWorker) turn(ctx context.Context, length time.Duration, do func(context.Context) error) (perSecond float64, err error) {
+// speed is what a worker did a second, and a second of its own processor time: the
+// latter is told apart from what other programs do on the worker's CPU.
+type speed struct{ elapsed, own float64 }
+
+// turn does something beside the worker for a time, and returns the worker's speed
+// meanwhile.
+func (w *busyWorker) turn(ctx context.Context, length time.Duration, do func(context.Context) error) (v speed, err error) {
 	ctx, cancel := context.WithTimeout(ctx, length)
 	defer cancel()
+	used, err := w.processorTime()
+	if err != nil {
+		return v, err
+	}
 	before, began := w.done.Load(), time.Now()
 	if err := do(ctx); err != nil {
-		return 0, err
+		return v, err
 	}
 	<-ctx.Done()
 	if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return 0, ctx.Err()
+		return v, ctx.Err()
 	}
-	return float64(w.done.Load()-before) / time.Since(began).Seconds(), nil
+	usedBy, err := w.processorTime()
+	done := float64(w.done.Load() - before)
+	return speed{done / time.Since(began).Seconds(), done / (usedBy - used).Seconds()}, err
+}
+
+// processorTime is what the worker's thread has had.
+func (w *busyWorker) processorTime() (time.Duration, error) {
+	const ofThread = 6 // CPUCLOCK_PERTHREAD_MASK | CPUCLOCK_SCHED (include/linux/posix-timers_types.h)
+	var at unix.Timespec
+	if err := unix.ClockGettime(^int32(w.thread)<<3|ofThread, &at); err != nil {
+		return 0, fmt.Errorf("the processor time of the worker's thread: %w", err)
+	}
+	return time.Duration(at.Nano()), nil
 }
 
 // sleep waits, unless ctx ends.
