@@ -25,10 +25,6 @@ func GroupFields() []string {
 	return list
 }
 
-// recentBits is the size of the table before the map: as many servers as most
-// networks have.
-const recentBits = 12
-
 // Networks are the lengths of the prefixes that addresses are grouped by.
 type Networks struct{ IPv4, IPv6 int }
 
@@ -39,16 +35,11 @@ type Grouping struct {
 	networks [2]prefix // masks of IPv4 and IPv6
 	lengths  Networks
 
-	numbers map[groupID]uint32
-	ids     []groupID
-	recent  [1 << recentBits]uint32 // number + 1 of a group, by a hash of its id
-	texts   texts                   // of interfaces and owners
-	owners  map[uint64]uint64       // places of owners in texts
-	scratch [128]groupID
+	ids     ids
+	texts   texts             // of interfaces and owners
+	owners  map[uint64]uint64 // places of owners in texts
+	scratch [atOnce]groupID
 }
-
-// groupID tells groups apart: what each field is, in 16 octets.
-type groupID [MaxGroupFields][2]uint64
 
 // groupField is one field to group by.
 type groupField struct {
@@ -139,7 +130,7 @@ func (g *Grouping) fillInterfaces(f *frame, rows []uint16, ids []groupID, n int)
 
 // NewGrouping groups by fields of GroupFields; all in one group without any.
 func NewGrouping(fields []string, lengths Networks) (*Grouping, error) {
-	g := &Grouping{lengths: lengths, numbers: make(map[groupID]uint32)}
+	g := &Grouping{lengths: lengths, ids: newIDs()}
 	if len(fields) > MaxGroupFields {
 		return nil, fmt.Errorf("%d fields; give at most %d", len(fields), MaxGroupFields)
 	}
@@ -161,8 +152,7 @@ func NewGrouping(fields []string, lengths Networks) (*Grouping, error) {
 	return g, nil
 }
 
-// deal writes the group of each row to groups. It takes so many rows at a time
-// that what it writes in between stays in the nearest cache.
+// deal writes the group of each row to groups.
 func (g *Grouping) deal(f *frame, rows []uint16, groups []uint32) {
 	for len(rows) > 0 {
 		n := min(len(rows), len(g.scratch))
@@ -176,40 +166,16 @@ func (g *Grouping) dealSome(f *frame, rows []uint16, groups []uint32) {
 	for n, field := range g.fields {
 		field.fill(g, f, rows, ids, n)
 	}
-	for k := range ids {
-		id := &ids[k]
-		// Few groups have most connections, so a small table of those seen
-		// last stands before the map.
-		h := id[0][0] ^ id[0][1]*0x9e3779b97f4a7c15 ^ id[1][0]*0xc2b2ae3d27d4eb4f ^ id[1][1]*0x165667b19e3779f9
-		seen := &g.recent[h*0x9e3779b97f4a7c15>>(64-recentBits)]
-		if n := *seen; n > 0 && g.ids[n-1].is(id) {
-			groups[k] = n - 1
-			continue
-		}
-		groups[k] = g.number(id)
-		*seen = groups[k] + 1
-	}
+	g.ids.number(ids, groups[:len(ids)])
 }
 
-func (a *groupID) is(b *groupID) bool {
-	return a[0][1] == b[0][1] && a[1][1] == b[1][1] && a[0][0] == b[0][0] && a[1][0] == b[1][0]
-}
-
-// number is that of a group, new or not.
-func (g *Grouping) number(id *groupID) uint32 {
-	n, found := g.numbers[*id]
-	if !found {
-		n = uint32(len(g.ids))
-		g.numbers[*id] = n
-		g.ids = append(g.ids, *id)
-	}
-	return n
-}
+// groups is how many there are.
+func (g *Grouping) groups() int { return len(g.ids.list) }
 
 // key is what a group's connections have in common.
 func (g *Grouping) key(number uint32) (key api.GroupKey) {
 	for n, field := range g.fields {
-		field.set(g, &key, g.ids[number][n])
+		field.set(g, &key, g.ids.list[number][n])
 	}
 	return key
 }
@@ -226,7 +192,7 @@ func (g *Grouping) names() []string {
 // compare orders groups by their keys.
 func (g *Grouping) compare(a, b uint32) int {
 	for n, field := range g.fields {
-		x, y := g.ids[a][n], g.ids[b][n]
+		x, y := g.ids.list[a][n], g.ids.list[b][n]
 		if slices.Contains(textFields, field.name) {
 			if c := strings.Compare(g.texts.list[x[1]], g.texts.list[y[1]]); c != 0 {
 				return c

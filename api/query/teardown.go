@@ -53,11 +53,11 @@ func Teardown(ctx context.Context, h history.History, f *Filter, g *Grouping, or
 		in := frame{block: run.Block, names: run.Names}
 		rows := final(&in, f.choose(&s, &in, run.From, run.To))
 		g.deal(&in, rows, groups[:])
-		counts = append(counts, make([]uint64, len(g.ids)-len(counts))...)
+		counts = append(counts, make([]uint64, g.groups()-len(counts))...)
 		for _, n := range groups[:len(rows)] {
 			counts[n]++
 		}
-		failed = d.add(&in, rows, groups[:], len(g.ids))
+		failed = d.add(&in, rows, groups[:], g.groups())
 		return failed == nil
 	})
 	if err := errors.Join(err, failed); err != nil {

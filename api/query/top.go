@@ -86,8 +86,8 @@ func Top(ctx context.Context, h history.History, f *Filter, g *Grouping, by stri
 			rows = final(&in, rows)
 		}
 		g.deal(&in, rows, groups[:])
-		values = append(values, make([]int64, len(g.ids)-len(values))...)
-		connections = append(connections, make([]uint64, len(g.ids)-len(connections))...)
+		values = append(values, make([]int64, g.groups()-len(values))...)
+		connections = append(connections, make([]uint64, g.groups()-len(connections))...)
 		for k, row := range rows {
 			values[groups[k]] += m.value(&in, int(row))
 			if run.Block.EndReason[row] != flowtable.EndActiveTimeout {
