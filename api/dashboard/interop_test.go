@@ -74,6 +74,8 @@ func TestInteropPage(t *testing.T) {
 		{"streamed", 1400, 1000, testStreamed},
 		{"scrolled", 1400, 1000, testScrolled},
 		{"hovered", 1400, 1000, testHovered},
+		{"given up", 1400, 1000, testGivenUp},
+		{"cut off", 1400, 1000, testCutOff},
 		{"unseen", 1400, 1000, testUnseen},
 		{"too fast", 1400, 1000, testTooFast},
 		{"without a stream", 1400, 1000, testWithoutStream},
@@ -150,6 +152,11 @@ func testFilters(t *testing.T, s *site, tab *browser.Tab) {
 	}
 	if tags := tab.Texts(".tags a"); len(tags) != 1 || !strings.HasPrefix(tags[0], "evidence full") {
 		t.Errorf("filters without a control: %v", tags)
+	}
+	for _, path := range []string{"/v1/flows?", "/v1/stream?", "/v1/series?", "/v1/connections?", "/v1/teardown?"} {
+		if asked(tab, path, "server_port=8080") == 0 || asked(tab, path, "min_close_wait=5s") == 0 || asked(tab, path, "evidence=full") == 0 {
+			t.Errorf("%s was not asked with every filter", path)
+		}
 	}
 	tab.Check(s.URL)
 	tab.Go(s.URL + "/?server=nonsense")
@@ -317,6 +324,9 @@ func testLoss(t *testing.T, tab *browser.Tab) {
 	tab.Await(`!document.querySelector("#lost").hidden`)
 	if alarm := tab.Text("#lost"); !strings.Contains(alarm, "41 lost") || !strings.Contains(alarm, "socket/ring_full on eth1 queue 1") {
 		t.Errorf("the alarm says %q", alarm)
+	}
+	if losses := tab.Texts("#ledger .losses tbody td"); strings.Join(losses, ", ") != "ring_full, eth1 queue 1, 41" {
+		t.Errorf("the ledger's losses: %v", losses)
 	}
 	tab.Check(s.URL)
 }

@@ -33,6 +33,8 @@ type site struct {
 
 	streams   atomic.Int64 // that are served now
 	refusing  atomic.Bool  // no stream is to be had
+	holding   atomic.Bool  // answers about resets wait, until nobody wants them any more
+	givenUp   atomic.Int64 // of these
 	cutStream atomic.Pointer[context.CancelFunc]
 
 	known   []known // and their records
@@ -112,6 +114,11 @@ func (s *site) beside(next http.Handler) http.Handler {
 			w.Header().Set("Content-Type", "application/problem+json")
 			w.WriteHeader(http.StatusUnauthorized)
 			_, _ = w.Write([]byte(`{"title":"Unauthorized","status":401,"detail":"a token is needed"}`))
+			return
+		}
+		if s.holding.Load() && r.URL.Path == "/v1/flows" && r.URL.Query().Get("close_kind") == "reset" {
+			<-r.Context().Done()
+			s.givenUp.Add(1)
 			return
 		}
 		if r.URL.Path == "/v1/stream" {

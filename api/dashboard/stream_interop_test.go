@@ -66,7 +66,12 @@ func testStreamed(t *testing.T, tab *browser.Tab) {
 		s.write(t, refusals(1001+i, 1)...)
 		tab.Await(newestIs(1001 + i))
 	}
-	if n := asked(tab, "/v1/flows", "") - before; n > 0 {
+	rounds := asked(tab, "/v1/teardown", "")
+	browser.Value[bool](tab, `document.dispatchEvent(new Event("visibilitychange"))`) // all is asked at once
+	for end := time.Now().Add(20 * time.Second); asked(tab, "/v1/teardown", "") < rounds+2 && time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if n := asked(tab, "/v1/flows", "") - before; n > 0 || asked(tab, "/v1/teardown", "") < rounds+2 {
 		t.Errorf("the table was asked for %d times beside its stream", n)
 	}
 	tab.Await(rowsAre(9))
@@ -107,12 +112,14 @@ func testScrolled(t *testing.T, tab *browser.Tab) {
 	tab.Check(s.URL)
 }
 
-// Nobody looks: there is no stream. Seen again, what came meanwhile is there.
+// Nobody looks: there is no stream. Seen again, what came meanwhile is there, and the
+// focus is on the row where it was.
 func testUnseen(t *testing.T, tab *browser.Tab) {
 	s := newSite(t, refusals(1000, 1)...)
 	tab.Go(s.URL)
 	tab.Await(streamed)
 	awaitStreams(t, s, 1)
+	browser.Value[bool](tab, `(document.querySelector("#flows .body a").focus(), true)`)
 	browser.Value[bool](tab, strings.Replace(becomesSeen, "%t", "true", 1))
 	awaitStreams(t, s, 0)
 	s.write(t, refusals(1001, 40)...)
@@ -121,6 +128,9 @@ func testUnseen(t *testing.T, tab *browser.Tab) {
 	tab.Await(newestIs(1040) + " && " + streamed)
 	if n := asked(tab, "/v1/flows", "") - before; n != 1 {
 		t.Errorf("the table was asked for %d times to catch up", n)
+	}
+	if row := browser.Value[string](tab, `document.activeElement.closest("[data-index]")?.textContent ?? ""`); !strings.Contains(row, "192.0.2.1:1000192") {
+		t.Errorf("the focus is on %q", row)
 	}
 	s.write(t, refusals(1041, 1)...)
 	tab.Await(newestIs(1041))
@@ -189,5 +199,45 @@ func testHovered(t *testing.T, tab *browser.Tab) {
 	tab.Touches()
 	s.write(t, refusals(1007, 1)...)
 	tab.Await(newestIs(1007))
+	tab.Check(s.URL)
+}
+
+// An answer that is still on its way when the reader asks something else is not waited
+// for, and not shown.
+func testGivenUp(t *testing.T, tab *browser.Tab) {
+	s := knownSite(t)
+	s.holding.Store(true)
+	tab.Go(s.URL + "/?close_kind=reset")
+	for end := time.Now().Add(20 * time.Second); asked(tab, "/v1/flows", "close_kind=reset") == 0 && time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond)
+	}
+	browser.Value[bool](tab, `(() => {
+		const select = document.querySelector("#filter-close_kind");
+		select.value = "refused";
+		return select.dispatchEvent(new Event("change", { bubbles: true }));
+	})()`)
+	tab.Await(rowsAre(1) + ` && document.querySelector("#flows .kind-name").textContent === "refused"`)
+	for end := time.Now().Add(10 * time.Second); s.givenUp.Load() == 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) { // before the page's own patience ends
+			t.Fatal("the page still waits for what nobody asks any more")
+		}
+	}
+	tab.Check(s.URL)
+}
+
+// A stream that breaks is followed by a question at once, not by the next round's.
+func testCutOff(t *testing.T, tab *browser.Tab) {
+	s := newSite(t, refusals(1000, 1)...)
+	tab.Go(s.URL)
+	tab.Await(streamed)
+	before := asked(tab, "/v1/status", "")
+	browser.Value[bool](tab, `((real) => (window.setTimeout = (call, ms) => (ms === 5000 ? 0 : real(call, ms)), true))(window.setTimeout)`) // no round comes by itself
+	for end := time.Now().Add(20 * time.Second); asked(tab, "/v1/status", "") == before && time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond) // the one that was due
+	}
+	tab.Await(`document.querySelector("#live").textContent === "Live"`)
+	(*s.cutStream.Load())()
+	s.write(t, refusals(1001, 1)...)
+	tab.Await(newestIs(1001))
 	tab.Check(s.URL)
 }

@@ -35,10 +35,17 @@ export class Rows {
     this.items = items;
     if (shift !== null) this.shiftBy(shift, focused);
     else this.drawAnew();
-    if (focused && !focused.isConnected)
-      this.linkOf(items.findIndex((item) => this.identify(item) === focused.dataset.id))?.focus({
-        preventScroll: true,
-      });
+    if (focused && !focused.isConnected) this.refocus(focused.dataset);
+  }
+
+  // refocus gives the focus to the row that was made anew, and moves what is in view
+  // along with it.
+  refocus({ id, index }) {
+    const now = this.items.findIndex((item) => this.identify(item) === id);
+    if (now < 0) return;
+    this.scroller.scrollTop += (now - index) * this.height;
+    this.draw();
+    this.linkOf(now)?.focus({ preventScroll: true });
   }
 
   // shiftTo is by how much the rows that are made move in other items, null where

@@ -74,6 +74,20 @@ test("the states end where the record says", () => {
   }
 });
 
+test("a RST cuts both sides off: its sender when it leaves, the other when it arrives", () => {
+  const f = reset();
+  const { segments, states: of } = sequence(f);
+  const last = segments.length - 1;
+  equal(of.server.at(-1), { state: "CLOSED", segment: last, receives: false });
+  equal(of.client.at(-1), { state: "CLOSED", segment: last, receives: true });
+});
+
+test("every state but the first is that of a segment, where the record has them all", () => {
+  for (const f of [fourWay(), threeWay(), simultaneous(), reset(), refused(), unanswered(), halfClosed(), open()])
+    for (const list of Object.values(sequence(f).states))
+      equal([f.close_kind, list.slice(1).filter((s) => s.segment === null)], [f.close_kind, []]);
+});
+
 test("what was joined midway begins with a mark, and says what is missing", () => {
   const s = sequence(midstream());
   equal(s.start, 0);
