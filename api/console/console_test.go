@@ -138,6 +138,31 @@ func TestCSVOfGroups(t *testing.T) {
 	}
 }
 
+// Whoever reads lines is told of what is not among them.
+func TestLeftOut(t *testing.T) {
+	for _, c := range []struct {
+		answer *Answer
+		body   string
+		want   string
+	}{
+		{&Connections, `{"connections":[{},{}],"total":3,"followed":9}`, "2 of 3 that fit; --limit gives more, up to 10000"},
+		{&Connections, `{"connections":[{},{}],"total":2,"followed":9}`, ""},
+		{&Flows, `{"flows":[{}],"next_cursor":"abc"}`, "there are more than these 1; --limit and --cursor abc give them"},
+		{&Flows, `{"flows":[{}],"next_cursor":null}`, ""},
+		{&Top, `{"group_by":["server"],"total":360,"groups_total":4,"groups":[{},{},{}]}`, "3 of 4 groups; --limit gives more"},
+		{&Top, `{"group_by":["server"],"total":360,"groups_total":1,"groups":[{}]}`, ""},
+		{&Teardown, `{"group_by":[],"groups_total":2,"groups":[{}]}`, "1 of 2 groups; --limit gives more"},
+		{&Status, `{"ledger":[{}]}`, ""},
+	} {
+		if got, err := c.answer.LeftOut([]byte(c.body)); err != nil || got != c.want {
+			t.Errorf("%s: %q, %v; want %q", c.body, got, err, c.want)
+		}
+	}
+	if _, err := Flows.LeftOut([]byte(`{"flows":{}}`)); err == nil {
+		t.Error("what is no answer leaves nothing out")
+	}
+}
+
 func TestGroupTables(t *testing.T) {
 	table, notes, err := Top.Table([]byte(`{"by":"close_wait","unit":"ns","group_by":["server","server_port"],"total":360000000000,"connections":52000,"groups_total":41,
 		"groups":[{"key":{"server":"10.0.0.7","server_port":8080},"value":300000000000,"share":0.8333,"connections":12}]}`))

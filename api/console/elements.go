@@ -26,6 +26,33 @@ func (a *Answer) Elements(body []byte) (elements []json.RawMessage, groupBy []st
 	return elements, groupBy, nil
 }
 
+// LeftOut says what fits and is not among the elements of an answer; it is "" where
+// they are all.
+func (a *Answer) LeftOut(body []byte) (string, error) {
+	elements, _, err := a.Elements(body)
+	if err != nil {
+		return "", err
+	}
+	var of struct {
+		Total       uint64 `json:"total"` // of connections; of a Top it is something else
+		GroupsTotal int    `json:"groups_total"`
+		NextCursor  string `json:"next_cursor"`
+	}
+	if err := json.Unmarshal(body, &of); err != nil {
+		return "", fmt.Errorf("reading the answer: %w", err)
+	}
+	shown := len(elements)
+	switch {
+	case of.NextCursor != "":
+		return fmt.Sprintf("there are more than these %d; --limit and --cursor %s give them", shown, of.NextCursor), nil
+	case of.GroupsTotal > shown:
+		return fmt.Sprintf("%d of %d groups; --limit gives more", shown, of.GroupsTotal), nil
+	case a == &Connections && of.Total > uint64(shown):
+		return fmt.Sprintf("%d of %d that fit; --limit gives more, up to 10000", shown, of.Total), nil
+	}
+	return "", nil
+}
+
 // CSV writes elements as lines under a heading (RFC 4180, with line feeds).
 type CSV struct {
 	out     *csv.Writer

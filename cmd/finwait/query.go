@@ -138,6 +138,10 @@ func (a *asking) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	leftOut, err := a.answer.LeftOut(body)
+	if err != nil {
+		return err
+	}
 	out, err := a.lineWriter(groupBy)
 	if err != nil {
 		return err
@@ -147,7 +151,10 @@ func (a *asking) run(ctx context.Context) error {
 			return err
 		}
 	}
-	return out.flush()
+	if err := out.flush(); err != nil || leftOut == "" {
+		return err
+	}
+	return say(a.stderr, []string{leftOut})
 }
 
 // sortedByPublication tells whether the answer can be given line by line.
@@ -241,10 +248,10 @@ func (a *asking) table(body []byte) error {
 }
 
 func say(w io.Writer, notes []string) error {
-	_, err := io.WriteString(w, strings.Join(notes, "\n")+"\n")
 	if len(notes) == 0 {
 		return nil
 	}
+	_, err := io.WriteString(w, strings.Join(notes, "\n")+"\n")
 	return err
 }
 

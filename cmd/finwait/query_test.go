@@ -112,6 +112,8 @@ func echo(t *testing.T) (server string, asked func() string) {
 			w.Header().Set("Trailer", "Finwait-Overwritten")
 			_, _ = io.WriteString(w, "{\"flow_id\":\"a\"}\n{\"flow_id\":\"b\",\"close_wait_ns\":5}\n")
 			w.Header().Set("Finwait-Overwritten", "3")
+		case r.URL.Path == "/v1/teardown" && r.URL.Query().Get("limit") == "1":
+			_, _ = io.WriteString(w, `{"group_by":["server"],"groups_total":4,"groups":[{"count":7}]}`)
 		case r.URL.Path == "/v1/top":
 			_, _ = io.WriteString(w, `{"by":"connections","unit":"connections","group_by":["server"],"connections":0,"groups":[]}`)
 		default:
@@ -138,9 +140,10 @@ func TestQuestions(t *testing.T) {
 		{"flows --format csv --sort published_at", 0, "/v1/flows?sort=published_at application/x-ndjson", []string{"flow_id,client_ip,", "\nb,,,"}, []string{"3 records"}},
 		{"flows --format ndjson --sort -close_wait", 0, "/v1/flows?sort=-close_wait application/json", []string{"{\"flow_id\":\"a\"}\n"}, nil},
 		{"flows xyz/..%2f --format json", 0, "/v1/flows/xyz/..%2f? application/json", nil, nil},
-		{"top", 0, "/v1/top?by=connections application/json", []string{"SERVER"}, nil},
-		{"top --by resets", 0, "/v1/top?by=resets application/json", nil, nil},
+		{"top", 0, "/v1/top?by=connections application/json", []string{"SERVER"}, []string{"0 of 0 groups"}},
+		{"top --by resets", 0, "/v1/top?by=resets application/json", nil, []string{"0 of 0 groups"}},
 		{"teardown --format csv", 0, "/v1/teardown? application/json", []string{"key.server,count,"}, nil},
+		{"teardown --limit 1 --format ndjson", 0, "/v1/teardown?limit=1 application/json", []string{"{\"count\":7}\n"}, []string{"1 of 4 groups; --limit"}},
 		{"connections --state CLOSE-WAIT", 0, "/v1/connections?state=CLOSE-WAIT application/json", []string{"SERVER STATE"}, []string{"0 shown"}},
 		{"flows --limit 99999", exitUsage, "", nil, []string{"--limit: expected number <= 10000", "--server-ip: not an address"}},
 		{"flows --limit 401", exitFailure, "", nil, []string{"a token is needed", "--token-file FILE", tokenFileVariable}},
@@ -161,6 +164,9 @@ func TestQuestions(t *testing.T) {
 		}
 		if c.asked != "" && asked() != c.asked {
 			t.Errorf("%s: it asked %s, want %s", c.line, asked(), c.asked)
+		}
+		if c.stderr == nil && stderr != "" {
+			t.Errorf("%s: it says %q beside its answer", c.line, stderr)
 		}
 		for text, wants := range map[string][]string{stdout: c.stdout, stderr: c.stderr} {
 			for _, want := range wants {
