@@ -155,14 +155,25 @@ func (a *Accounts) Memory() uint64 { return memory(a.ipv4) + memory(a.ipv6) }
 // Peek reads the counters of keys, at most 64 of them, and leaves the entries.
 // counters[i] belongs to keys[i] and is zero where there is no entry.
 func (a *Accounts) Peek(keys []segment.Key, counters []segment.Counters) error {
-	_, err := a.call(peek, 0, keys, counters)
-	return err
+	return a.PeekOf(0, keys, counters)
 }
 
 // Take is Peek and deletes the entries. A segment counted on another CPU
 // between the two is lost from the counters.
 func (a *Accounts) Take(keys []segment.Key, counters []segment.Counters) error {
-	_, err := a.call(take, 0, keys, counters)
+	return a.TakeOf(0, keys, counters)
+}
+
+// PeekOf is Peek of those keys that are of a scope, which in the kernel is the table:
+// the counters of the others stay as they are.
+func (a *Accounts) PeekOf(scope uint32, keys []segment.Key, counters []segment.Counters) error {
+	_, err := a.call(peek, 0, scope, keys, counters)
+	return err
+}
+
+// TakeOf is PeekOf and deletes the entries, as Take does.
+func (a *Accounts) TakeOf(scope uint32, keys []segment.Key, counters []segment.Counters) error {
+	_, err := a.call(take, 0, scope, keys, counters)
 	return err
 }
 
@@ -193,7 +204,7 @@ func sweepMap[K any](a *Accounts, m *ebpf.Map, deadline int64, wide func(K) segm
 		scratch  = make([]segment.Counters, accountsBatch)
 	)
 	flush := func() error {
-		n, err := a.call(sweep, deadline, stale, scratch)
+		n, err := a.call(sweep, deadline, 0, stale, scratch)
 		deleted += n
 		stale = stale[:0]
 		return err
@@ -220,20 +231,43 @@ func sweepMap[K any](a *Accounts, m *ebpf.Map, deadline int64, wide func(K) segm
 	}
 }
 
-func (a *Accounts) call(mode walkMode, deadline int64, keys []segment.Key, counters []segment.Counters) (int, error) {
-	if len(keys) == 0 {
-		return 0, nil
-	}
+// call runs the walk for the keys of a scope, and returns what it did.
+func (a *Accounts) call(mode walkMode, deadline int64, scope uint32, keys []segment.Key, counters []segment.Counters) (int, error) {
 	if len(keys) > accountsBatch || len(counters) < len(keys) {
 		return 0, fmt.Errorf("%d keys and room for %d counters: at most %d keys, and room for each", len(keys), len(counters), accountsBatch)
 	}
 	slot := <-a.free
 	defer func() { a.free <- slot }()
 
-	batch := a.batch(slot)
-	copy(batch.keys[:], keys)
+	batch, n := a.batch(slot), uint32(0)
+	for i := range keys {
+		if keys[i].Scope == scope {
+			batch.keys[n] = keys[i]
+			batch.keys[n].Scope = 0
+			n++
+		}
+	}
+	if n == 0 {
+		return 0, nil
+	}
+	done, err := a.run(slot, walkRequest{deadline: deadline, slot: slot, count: n, mode: mode})
+	if err != nil {
+		return 0, fmt.Errorf("read %d entries of the flow table: %w", n, err)
+	}
+	n = 0
+	for i := range keys {
+		if keys[i].Scope == scope {
+			counters[i] = batch.counters[n]
+			n++
+		}
+	}
+	return done, nil
+}
+
+// run has the program do what a slot's owner asks.
+func (a *Accounts) run(slot uint32, request walkRequest) (int, error) {
 	c := &a.calls[slot]
-	c.request = walkRequest{deadline: deadline, slot: slot, count: uint32(len(keys)), mode: mode}
+	c.request = request
 	c.attr = progRun{
 		progFD:    uint32(a.walk.FD()),
 		ctxIn:     unsafe.Pointer(&c.request),
@@ -242,12 +276,11 @@ func (a *Accounts) call(mode walkMode, deadline int64, keys []segment.Key, count
 	_, _, errno := unix.Syscall(unix.SYS_BPF, unix.BPF_PROG_RUN, uintptr(unsafe.Pointer(&c.attr)), unsafe.Sizeof(c.attr))
 	runtime.KeepAlive(a)
 	if errno != 0 {
-		return 0, fmt.Errorf("read %d entries of the flow table: %w", len(keys), errno)
+		return 0, errno
 	}
 	if c.attr.retval < 0 {
-		return 0, fmt.Errorf("read %d entries of the flow table: program returned %d", len(keys), c.attr.retval)
+		return 0, fmt.Errorf("program returned %d", c.attr.retval)
 	}
-	copy(counters, batch.counters[:len(keys)])
 	return int(c.attr.retval), nil
 }
 

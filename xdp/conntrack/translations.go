@@ -65,6 +65,9 @@ func (t *translations) other(tuple segment.Tuple) (segment.Tuple, bool) {
 	back := tuple.Reversed()
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.live.size+t.over.size == 0 { // as where nothing is translated, for every record
+		return segment.Tuple{}, false
+	}
 	for node := *t.bucket(&tuple); node != 0; node = *t.link(node) {
 		switch other := t.tuple(node ^ 1); *t.tuple(node) {
 		case tuple:

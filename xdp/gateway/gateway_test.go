@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"errors"
+	"iter"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -125,15 +127,12 @@ func (s *site) segmentsOf(g *Gateway, r *reader, connections int) {
 		if f.opened != 2 || f.finished < 2 {
 			s.tb.Errorf("%v to %v on %s: %d segments opened it, %d FINs", netip.AddrFrom16(key.Low), netip.AddrFrom16(key.High), g.InterfaceName(key.Scope), f.opened, f.finished)
 		}
-		counters := make([]segment.Counters, 1)
-		if err := g.Accounts().Take([]segment.Key{key}, counters); err != nil {
-			s.tb.Fatal(err)
-		}
-		octets += f.octets + counters[0][0].Octets + counters[0][1].Octets
-		packets += uint64(f.opened) + counters[0][0].Packets + counters[0][1].Packets
-		if err := g.Accounts().Peek([]segment.Key{key}, counters); err != nil || counters[0].Found() {
-			s.tb.Errorf("an entry that was taken is still there: %v", err)
-		}
+		octets += f.octets
+		packets += uint64(f.opened)
+	}
+	for counters := range s.takeAll(g, slices.Collect(maps.Keys(flows))) {
+		octets += counters[0].Octets + counters[1].Octets
+		packets += counters[0].Packets + counters[1].Packets
 	}
 	counts := ledger(g)
 	// What is no TCP, such as neighbours' questions, is in the ledger alone.
@@ -141,6 +140,33 @@ func (s *site) segmentsOf(g *Gateway, r *reader, connections int) {
 	rest := counts["ingress octets"] + counts["egress octets"] - octets - packets*etherHeader
 	if rest < others*60 || rest > others*200 {
 		s.tb.Errorf("%d octets of %d packets in the flow tables, %d more in the ledger for %d other frames", octets, packets, int64(rest), others)
+	}
+}
+
+// takeAll takes the entries of connections on any interfaces, many at once, and shows the
+// counters of each.
+func (s *site) takeAll(g *Gateway, keys []segment.Key) iter.Seq[*segment.Counters] {
+	return func(yield func(*segment.Counters) bool) {
+		s.tb.Helper()
+		a := g.Accounts()
+		for some := range slices.Chunk(keys, 64) {
+			counters := make([]segment.Counters, len(some))
+			if n := testing.AllocsPerRun(10, func() { _ = a.Peek(some, counters) }); n != 0 {
+				s.tb.Errorf("reading %d entries allocates %v times", len(some), n)
+			}
+			before := slices.Clone(counters)
+			if err := a.Take(some, counters); err != nil || !slices.Equal(before, counters) {
+				s.tb.Errorf("what is taken is not what was there: %v", err)
+			}
+			for i := range counters {
+				if !yield(&counters[i]) {
+					return
+				}
+			}
+			if err := a.Peek(some, counters); err != nil || slices.ContainsFunc(counters, func(c segment.Counters) bool { return c.Found() }) {
+				s.tb.Errorf("an entry that was taken is still there: %v", err)
+			}
+		}
 	}
 }
 
