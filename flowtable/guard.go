@@ -85,11 +85,10 @@ func (x outlines) set(slot uint32, o Outline) {
 	if *x.at(slot) == o {
 		return
 	}
-	// publish knows words of four octets.
-	four := (*uint32)(unsafe.Pointer(x.at(slot &^ 3)))
-	changed := *four
-	(*[4]Outline)(unsafe.Pointer(&changed))[slot%4] = o
-	publish(four, changed)
+	// publish knows words of four octets. They are put together by shifts: a word
+	// that is read behind a store to a part of it has to wait for that.
+	four, shift := (*uint32)(unsafe.Pointer(x.at(slot&^3))), slot%4*8
+	publish(four, *four&^(0xff<<shift)|uint32(o)<<shift)
 }
 
 // loadWord is a reader's look at eight outlines.
