@@ -67,14 +67,14 @@ const (
 	connSYN             = 1 << iota // synAt
 	connSYNACK                      // synAckAt
 	connEst                         // estAt, or connEstUntimed
+	connReset                       // a RST came before both FINs were acknowledged
+	connCrossed                     // FIN2 did not cover FIN1
+	connTalked                      // a segment other than SYN and RST was seen; see outlineKey
 	connRST                         // rstAt
 	connRSTHigh                     // the first RST came from end 1
-	connReset                       // it came before both FINs were acknowledged
 	connFIN1                        // initiator
-	connCrossed                     // FIN2 did not cover FIN1
 	connThreeWay                    // FIN2 was the first to cover FIN1
 	connAnswered                    // the first RST was not the first segment of its sender
-	connTalked                      // a segment other than SYN and RST was seen
 	connClosed                      // both sides are
 	connReused                      // reuseAfter
 	connReuseOpen                   // reuseAfter is when the tuple closed; the SYN is still to come
