@@ -17,7 +17,7 @@ const (
 	// itself a reader would wait for one packet header after the other, since
 	// each tells where the next one is. A window fits the second level of the
 	// cache and leaves room there for what the segments are followed in.
-	window    = 64 << 10
+	window    = 256 << 10
 	cacheLine = 64
 
 	// watchEvery is after how many octets a mapped file is asked for its size.
