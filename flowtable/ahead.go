@@ -1,7 +1,7 @@
 package flowtable
 
 import (
-	"math/bits"
+	"math"
 	"unsafe"
 
 	"github.com/finwait/finwait/flowtable/segment"
@@ -51,36 +51,51 @@ func (t *Table) fetchSlots(from int, batch []*segment.Segment) {
 		return
 	}
 	a, to := &t.look, min(from+group, len(batch))
-	for i := from; i < to; i++ {
-		at := i % updateBatch
+	var rests [group]uint32 // slots of which more than the hot half will be needed
+	for i, s := range batch[from:to] {
+		at := (from + i) % updateBatch
 		b := &t.index.buckets[a.homes[at]]
-		slot, low, high := b.likely(tagOf(a.hashes[at]))
-		switch a.slots[at] = slot; {
-		case low|high != 0:
-			t.fetchCandidates(b, low, high)
-		case slot == 0 && b.overflow != 0:
+		slot, marks := uint32(0), b.candidates(tagOf(a.hashes[at]))
+		if marks != 0 {
+			slot = b.marked(marks)
+			if marks &= marks - 1; marks != 0 {
+				t.fetchCandidates(b, marks)
+			}
+		} else if b.overflow != 0 {
 			fetchLine(unsafe.Pointer(&t.index.buckets[t.index.after(a.homes[at])]))
 		}
+		a.slots[at] = slot
+		rests[i%group] = slot & mayChange(s)
 	}
 	fetchEightPairs(unsafe.Pointer(&t.hot[0]), (*[group]uint32)(a.slots[from:]))
-	for i, s := range batch[from:to] {
-		if s.Marks != 0 || s.Is(segment.SYN|segment.FIN|segment.RST) {
-			slot := a.slots[(from+i)%updateBatch]
-			fetchLine(unsafe.Pointer(&t.cold[slot]))
-			fetchLine(unsafe.Pointer(&t.links[slot]))
-			fetchLine(unsafe.Pointer(t.outlines.at(slot)))
-		}
+	fetchEight(unsafe.Pointer(&t.cold[0]), &rests)
+	fetchEightWords(unsafe.Pointer(&t.links[0]), &rests)
+	fetchEightOctets(unsafe.Pointer(&t.outlines[0]), &rests)
+}
+
+// mayChange has all bits set for a segment that is likely to change more than
+// counters, none for others. Nearly all that open and close a connection are without
+// payload. It takes no branch: of many captures that would be half the segments.
+func mayChange(s *segment.Segment) uint32 {
+	special := uint32(s.Marks) | uint32(s.TCPFlags)&(segment.FIN|segment.RST)
+	return -((special+math.MaxUint8)>>8 | (s.Payload-1)>>31)
+}
+
+// fetchSlot fetches a slot that the next connection will need, which no segment has
+// told yet. There may be none with that number.
+func (t *Table) fetchSlot(slot uint32) {
+	if int(slot) < len(t.hot) {
+		fetchLines(unsafe.Pointer(&t.hot[slot]))
+		fetchLine(unsafe.Pointer(&t.cold[slot]))
+		fetchLine(unsafe.Pointer(&t.links[slot]))
 	}
 }
 
 // fetchCandidates fetches what stands in a bucket under the same tag as another
 // slot: of thirty connections one is not the first.
-func (t *Table) fetchCandidates(b *bucket, low, high uint64) {
-	for ; low != 0; low &= low - 1 {
-		fetchLines(unsafe.Pointer(&t.hot[b.slots[bits.TrailingZeros64(low)/8]]))
-	}
-	for ; high != 0; high &= high - 1 {
-		fetchLines(unsafe.Pointer(&t.hot[b.slots[8+bits.TrailingZeros64(high)/8]]))
+func (t *Table) fetchCandidates(b *bucket, marks uint64) {
+	for ; marks != 0; marks &= marks - 1 {
+		fetchLines(unsafe.Pointer(&t.hot[b.marked(marks)]))
 	}
 }
 

@@ -58,27 +58,20 @@ const (
 // zero one may be marked wrongly: the caller compares keys anyway.
 func matches(x uint64) uint64 { return (x - everyOctet) &^ x & topBits }
 
-// candidates marks, in the top bits of octets, the entries with a tag: the first
-// eight in low, the other four in high.
-func (b *bucket) candidates(tag uint8) (low, high uint64) {
+// candidates marks the entries with a tag: each of the first eight in the top bit of
+// its octet, each of the other four in the bit below that of octets 0 to 3. One word
+// has them all, so that no branch depends on where in a bucket an entry stands.
+func (b *bucket) candidates(tag uint8) (marks uint64) {
 	pattern := uint64(tag) * everyOctet
-	low = matches(*(*uint64)(unsafe.Pointer(&b.tags[0])) ^ pattern)
-	high = matches(uint64(*(*uint32)(unsafe.Pointer(&b.tags[8])))^pattern) & (topBits >> 32)
-	return low, high
+	first := matches(*(*uint64)(unsafe.Pointer(&b.tags[0])) ^ pattern)
+	others := matches(uint64(*(*uint32)(unsafe.Pointer(&b.tags[8])))^pattern) & (topBits >> 32)
+	return first | others>>1
 }
 
-// likely is the first slot whose tag is right in the bucket that a connection
-// belongs to, 0 for none, and the candidates behind it.
-func (b *bucket) likely(tag uint8) (slot uint32, low, high uint64) {
-	low, high = b.candidates(tag)
-	switch {
-	case low != 0:
-		return b.slots[bits.TrailingZeros64(low)/8], low & (low - 1), high
-	case high != 0:
-		return b.slots[8+bits.TrailingZeros64(high)/8], 0, high & (high - 1)
-	default:
-		return 0, 0, 0
-	}
+// marked is the slot of the lowest mark.
+func (b *bucket) marked(marks uint64) (slot uint32) {
+	at := bits.TrailingZeros64(marks)
+	return b.slots[at>>3|^at&1<<3]
 }
 
 // find returns the slot of key, 0 where it is not in the table.
@@ -86,14 +79,8 @@ func (t *Table) find(hash uint64, key *segment.Key) uint32 {
 	tag := tagOf(hash)
 	for at := t.index.home(hash); ; at = t.index.after(at) {
 		b := &t.index.buckets[at]
-		low, high := b.candidates(tag)
-		for ; low != 0; low &= low - 1 {
-			if slot := b.slots[bits.TrailingZeros64(low)/8]; t.hot[slot].is(key) {
-				return slot
-			}
-		}
-		for ; high != 0; high &= high - 1 {
-			if slot := b.slots[8+bits.TrailingZeros64(high)/8]; t.hot[slot].is(key) {
+		for marks := b.candidates(tag); marks != 0; marks &= marks - 1 {
+			if slot := b.marked(marks); t.hot[slot].is(key) {
 				return slot
 			}
 		}

@@ -26,6 +26,15 @@ func fetchLines(p unsafe.Pointer)
 //go:noescape
 func fetchEight(base unsafe.Pointer, numbers *[group]uint32)
 
+// fetchEightWords is the same for the lines that words of eight octets stand in,
+// fetchEightOctets for those of single octets.
+//
+//go:noescape
+func fetchEightWords(base unsafe.Pointer, numbers *[group]uint32)
+
+//go:noescape
+func fetchEightOctets(base unsafe.Pointer, numbers *[group]uint32)
+
 // fetchEightPairs is the same for pairs of lines side by side.
 //
 //go:noescape

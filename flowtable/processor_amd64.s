@@ -54,6 +54,36 @@ TEXT ·fetchEight(SB), NOSPLIT, $0-16
 	PREFETCHT0 (AX)(R11*1)
 	RET
 
+// func fetchEightWords(base unsafe.Pointer, numbers *[group]uint32)
+TEXT ·fetchEightWords(SB), NOSPLIT, $0-16
+	MOVQ base+0(FP), AX
+	MOVQ numbers+8(FP), BX
+	PLACES(3)
+	PREFETCHT0 (AX)(CX*1)
+	PREFETCHT0 (AX)(DX*1)
+	PREFETCHT0 (AX)(SI*1)
+	PREFETCHT0 (AX)(DI*1)
+	PREFETCHT0 (AX)(R8*1)
+	PREFETCHT0 (AX)(R9*1)
+	PREFETCHT0 (AX)(R10*1)
+	PREFETCHT0 (AX)(R11*1)
+	RET
+
+// func fetchEightOctets(base unsafe.Pointer, numbers *[group]uint32)
+TEXT ·fetchEightOctets(SB), NOSPLIT, $0-16
+	MOVQ base+0(FP), AX
+	MOVQ numbers+8(FP), BX
+	PLACES(0)
+	PREFETCHT0 (AX)(CX*1)
+	PREFETCHT0 (AX)(DX*1)
+	PREFETCHT0 (AX)(SI*1)
+	PREFETCHT0 (AX)(DI*1)
+	PREFETCHT0 (AX)(R8*1)
+	PREFETCHT0 (AX)(R9*1)
+	PREFETCHT0 (AX)(R10*1)
+	PREFETCHT0 (AX)(R11*1)
+	RET
+
 // func fetchEightPairs(base unsafe.Pointer, numbers *[group]uint32)
 TEXT ·fetchEightPairs(SB), NOSPLIT, $0-16
 	MOVQ base+0(FP), AX

@@ -54,6 +54,36 @@ TEXT ·fetchEight(SB), NOSPLIT, $0-16
 	PRFM (R9), PLDL1KEEP
 	RET
 
+// func fetchEightWords(base unsafe.Pointer, numbers *[group]uint32)
+TEXT ·fetchEightWords(SB), NOSPLIT, $0-16
+	MOVD base+0(FP), R0
+	MOVD numbers+8(FP), R1
+	PLACES(3)
+	PRFM (R2), PLDL1KEEP
+	PRFM (R3), PLDL1KEEP
+	PRFM (R4), PLDL1KEEP
+	PRFM (R5), PLDL1KEEP
+	PRFM (R6), PLDL1KEEP
+	PRFM (R7), PLDL1KEEP
+	PRFM (R8), PLDL1KEEP
+	PRFM (R9), PLDL1KEEP
+	RET
+
+// func fetchEightOctets(base unsafe.Pointer, numbers *[group]uint32)
+TEXT ·fetchEightOctets(SB), NOSPLIT, $0-16
+	MOVD base+0(FP), R0
+	MOVD numbers+8(FP), R1
+	PLACES(0)
+	PRFM (R2), PLDL1KEEP
+	PRFM (R3), PLDL1KEEP
+	PRFM (R4), PLDL1KEEP
+	PRFM (R5), PLDL1KEEP
+	PRFM (R6), PLDL1KEEP
+	PRFM (R7), PLDL1KEEP
+	PRFM (R8), PLDL1KEEP
+	PRFM (R9), PLDL1KEEP
+	RET
+
 // func fetchEightPairs(base unsafe.Pointer, numbers *[group]uint32)
 TEXT ·fetchEightPairs(SB), NOSPLIT, $0-16
 	MOVD base+0(FP), R0

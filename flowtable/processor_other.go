@@ -19,6 +19,12 @@ func fetchLines(unsafe.Pointer) {}
 // fetchEight does nothing either.
 func fetchEight(unsafe.Pointer, *[group]uint32) {}
 
+// fetchEightWords does nothing either.
+func fetchEightWords(unsafe.Pointer, *[group]uint32) {}
+
+// fetchEightOctets does nothing either.
+func fetchEightOctets(unsafe.Pointer, *[group]uint32) {}
+
 // fetchEightPairs does nothing either.
 func fetchEightPairs(unsafe.Pointer, *[group]uint32) {}
 

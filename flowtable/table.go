@@ -420,8 +420,10 @@ func (t *Table) take() uint32 {
 	}
 	if slot := t.free; slot != 0 {
 		t.free = t.links[slot].next()
+		t.fetchSlot(t.free)
 		return slot
 	}
 	t.fresh.Store(fresh + 1)
+	t.fetchSlot(fresh + 1)
 	return fresh
 }
