@@ -21,6 +21,7 @@ func keyNumber(n int) (key segment.Key) {
 // occupy puts a key into a slot, without a connection.
 func (b *bench) occupy(slot uint32, key *segment.Key) {
 	c := connection{key: *key}
+	b.hot[slot].setKey(key)
 	c.store(&b.hot[slot], &b.cold[slot])
 }
 

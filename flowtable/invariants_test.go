@@ -70,6 +70,7 @@ func (t *Table) checkRest(slot uint32, c *connection) error {
 		l cold
 		d connection
 	)
+	h.setKey(&c.key)
 	c.store(&h, &l)
 	d.load(&h, &l, t.common())
 	if *c != d {

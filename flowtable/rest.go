@@ -77,8 +77,8 @@ func (c *connection) load(h *hot, l *cold, o common) {
 	c.client, c.initiator = uint8(h.last/stateClient&1), uint8(h.last/stateInitiator&1)
 	c.encap.Identifier = uint32(l.wrapping)
 	c.encap.Layers = unfold(l.half >> 48)
-	c.loadEnd(0, h, l)
-	c.loadEnd(1, h, l)
+	c.ends[0].load(&h.ends[0], &h.ends[1], l.isn[0])
+	c.ends[1].load(&h.ends[1], &h.ends[0], l.isn[1])
 	c.loadOpening(h, l)
 	c.rstAt, c.halfBase = 0, 0
 	if c.has(connFIN1) {
@@ -89,20 +89,17 @@ func (c *connection) load(h *hot, l *cold, o common) {
 	c.class = c.currentClass()
 }
 
-func (c *connection) loadEnd(i int, h *hot, l *cold) {
-	e, from, other := &c.ends[i&1], &h.ends[i&1], &h.ends[1-i&1]
+// load makes e the end in a slot, but for its times. It takes no branch: whether FINs
+// were sent is as often true as not.
+func (e *end) load(from, other *hotEnd, isn uint32) {
 	e.packets, e.octets, e.payload = counter36(from.packets), counter(from.octets), counter(from.payload)
 	e.marks = uint16(from.packets >> 48 & (1<<endBits - 1))
 	e.synRe, e.finRe = uint8(from.packets>>57), uint8(from.payload>>48)
 	e.flags = uint8(from.octets >> 48)
-	e.isn, e.high = l.isn[i&1], from.high
-	e.finAt, e.ackAt, e.finEnd, e.maxAck = 0, 0, 0, 0
-	if e.has(endFIN) {
-		e.finEnd = other.maxAck
-	}
-	if other.packets>>48&endFIN == 0 {
-		e.maxAck = from.maxAck
-	}
+	e.isn, e.high = isn, from.high
+	e.finAt, e.ackAt = 0, 0
+	own, others := uint32(from.packets>>48)/endFIN&1, uint32(other.packets>>48)/endFIN&1
+	e.finEnd, e.maxAck = other.maxAck&-own, from.maxAck&(others-1)
 }
 
 func (c *connection) loadOpening(h *hot, l *cold) {
@@ -168,7 +165,7 @@ func (c *connection) awaits(first, second *end) bool {
 	return second.has(endCovered) || first.has(endAck) && !second.has(endFIN)
 }
 
-// store puts c into a slot. Readers are kept out meanwhile.
+// store puts c into a slot that has its key. Readers are kept out meanwhile.
 func (c *connection) store(h *hot, l *cold) {
 	c.fit()
 	syn, synAck, est := c.since(connSYN, c.synAt), c.since(connSYNACK, c.synAckAt), c.since(connEst, c.estAt)
@@ -182,7 +179,6 @@ func (c *connection) store(h *hot, l *cold) {
 	iface := uint64(c.iface)
 
 	h.guard.begin()
-	h.setKey(&c.key)
 	h.last = uint64(c.endAt)&bits56 | c.stateOctet()
 	c.ends[0].store(&h.ends[0], lay(synAck, 12, 36), synAck>>12, synAck>>20, synAck>>28)
 	c.ends[1].store(&h.ends[1], lay(uint64(c.vlan), 12, 36), iface, iface>>8, iface>>16)

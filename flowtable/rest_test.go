@@ -125,6 +125,7 @@ func TestWidthsAtRest(t *testing.T) {
 			l cold
 		)
 		back := torn // loading leaves nothing of what was there
+		h.setKey(&c.key)
 		c.store(&h, &l)
 		if back.load(&h, &l, o); back != c {
 			t.Errorf("%s:\n stored %+v\n loaded %+v", name, c, back)

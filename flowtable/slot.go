@@ -86,8 +86,9 @@ func (h *hot) is(key *segment.Key) bool {
 		h.ports == *(*uint32)(unsafe.Pointer(&key.LowPort)) && h.guard.scope() == key.Scope && h.last != 0
 }
 
-// copyKey makes key the slot's, and setKey the slot's key, by whole words: whoever
-// reads them next need not wait for the parts of one.
+// copyKey makes key the slot's, and setKey, of a slot that holds no connection, the
+// slot's key, by whole words: whoever reads them next need not wait for the parts of
+// one.
 func (h *hot) copyKey(key *segment.Key) {
 	from, to := (*[hotWords]uint64)(unsafe.Pointer(h)), (*[segment.KeySize / 8]uint64)(unsafe.Pointer(key))
 	to[0], to[1], to[2], to[3] = from[0], from[1], from[2], from[3]
@@ -96,9 +97,11 @@ func (h *hot) copyKey(key *segment.Key) {
 
 func (h *hot) setKey(key *segment.Key) {
 	to, from := (*[hotWords]uint64)(unsafe.Pointer(h)), (*[segment.KeySize / 8]uint64)(unsafe.Pointer(key))
+	h.guard.begin()
 	to[0], to[1], to[2], to[3] = from[0], from[1], from[2], from[3]
 	h.ports = uint32(from[4])
 	h.guard.setScope(uint32(from[4] >> 32))
+	h.guard.done()
 }
 
 func (h *hot) used() bool       { return h.last&stateUsed != 0 }

@@ -374,6 +374,7 @@ func (t *Table) open(s *segment.Segment, slot uint32, key *segment.Key, side uin
 		t.unlink(slot, remembered)
 	} else {
 		slot = t.take()
+		t.hot[slot].setKey(key)
 		t.index.insert(hash, slot)
 	}
 	t.stats.Opened.Add(1)
