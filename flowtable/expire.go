@@ -98,6 +98,7 @@ func (t *Table) setNextDue() {
 	for class := range t.wheels {
 		t.nextDue = min(t.nextDue, t.wheels[class].dueAt)
 	}
+	t.quiet = min(t.nextDue, t.reference.Load()+farOff)
 }
 
 // turn empties the buckets of a wheel up to a tick.

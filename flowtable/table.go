@@ -96,6 +96,7 @@ type Table struct {
 	index     index
 	wheels    [classes + 1]wheel
 	nextDue   int64 // when the first wheel is to turn
+	quiet     int64 // before that, time passes without work
 	now       int64
 	reference atomic.Int64  // see common; at most farOff from now
 	serials   atomic.Uint64 // see common; at most manySerials from serial
@@ -138,6 +139,7 @@ func New(config Config, h segment.Hasher) (*Table, error) {
 	t := &Table{config: config, serial: config.FirstSerial, hashes: &h}
 	t.serials.Store(t.serial)
 	t.fresh.Store(1)
+	t.quiet = math.MinInt64
 	t.lossAt.Store(math.MinInt64)
 	t.fullAt.Store(math.MinInt64)
 	if err := t.reserve(); err != nil {
@@ -248,8 +250,11 @@ func (t *Table) update(batch []*segment.Segment, hashes []uint64) {
 
 // follow is the third stage of segment i.
 func (t *Table) follow(i int, s *segment.Segment, hash uint64) {
-	if s.At > t.now || !t.started {
+	switch {
+	case s.At >= t.quiet:
 		t.Advance(s.At)
+	case s.At > t.now:
+		t.now = s.At
 	}
 	key, side, slot := &t.look.keys[i], t.look.sides[i], t.look.slots[i]
 	if slot == 0 || !t.hot[slot].is(key) { // or what came before has changed that
