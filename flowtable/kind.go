@@ -112,14 +112,15 @@ func (c *connection) evidence(lossy bool) Evidence {
 
 // record describes a connection. Kernel counters must have been absorbed.
 func (c *connection) record(r *Record, reason EndReason, lossy bool) {
-	*r = Record{
-		Serial:  c.serial,
-		StartAt: c.startAt, EndAt: c.endAt,
-		Client: c.side(c.client), Server: c.side(1 - c.client),
-		Interface: c.iface, Slice: c.slice, VLAN: c.vlan, Encapsulation: c.encap,
-		OrientedBy: c.oriented, Evidence: c.evidence(lossy), CloseKind: c.kind(), EndReason: reason,
-		Complete: c.has(connReset) || c.bothCovered(),
-	}
+	*r = Record{} // a literal of more would be put together elsewhere and then copied
+	r.Serial, r.Slice = c.serial, c.slice
+	r.StartAt, r.EndAt = c.startAt, c.endAt
+	r.Interface, r.VLAN, r.Encapsulation = c.iface, c.vlan, c.encap
+	r.OrientedBy, r.Evidence, r.CloseKind, r.EndReason = c.oriented, c.evidence(lossy), c.kind(), reason
+	r.Complete = c.has(connReset) || c.bothCovered()
+	c.side(c.client, &r.Client)
+	c.side(1-c.client, &r.Server)
+	r.Client.State, r.Server.State = c.outline().States()
 	c.moments(r)
 	if e := &c.ends[c.client]; e.has(endISN) {
 		r.ClientISN, r.Opened = e.isn, r.Opened|1<<Client
@@ -144,17 +145,15 @@ func (c *connection) record(r *Record, reason EndReason, lossy bool) {
 	}
 }
 
-func (c *connection) side(i uint8) Side {
-	e := &c.ends[i]
-	s := Side{
-		Address: c.key.Low, Port: c.key.LowPort,
-		Packets: e.packets, Octets: e.octets, Payload: e.payload,
-		SYNRetransmits: uint16(e.synRe), FINRetransmits: uint16(e.finRe), TCPFlags: e.flags, State: c.state(i),
-	}
+// side fills in what one end sent, into a Side that is empty.
+func (c *connection) side(i uint8, into *Side) {
+	e := &c.ends[i&1]
+	into.Address, into.Port = c.key.Low, c.key.LowPort
 	if i == 1 {
-		s.Address, s.Port = c.key.High, c.key.HighPort
+		into.Address, into.Port = c.key.High, c.key.HighPort
 	}
-	return s
+	into.Packets, into.Octets, into.Payload = e.packets, e.octets, e.payload
+	into.SYNRetransmits, into.FINRetransmits, into.TCPFlags = uint16(e.synRe), uint16(e.finRe), e.flags
 }
 
 func (c *connection) moments(r *Record) {
