@@ -27,6 +27,10 @@ func (g *guard) done()  { publish(&g.sequence, g.sequence+guardStep) }
 func (g *guard) scope() uint32         { return g.sequence & guardScope }
 func (g *guard) setScope(scope uint32) { publish(&g.sequence, g.sequence&^guardScope|scope&guardScope) }
 
+// advance adds one to a group's edition: after every store before it, before every store
+// after it.
+func advance(edition *uint32) { publish(edition, *edition+1) }
+
 // snapshot copies a slot word by word with atomic loads, so that they stay
 // between the two looks at the sequence. It is false where the slot holds no
 // connection, or the writer kept changing it.

@@ -31,6 +31,8 @@ func (g *guard) done()                 { g.held.Store(g.scope()) }
 func (g *guard) scope() uint32         { return g.held.Load() & guardScope }
 func (g *guard) setScope(scope uint32) { g.held.Store(guardHeld | scope&guardScope) }
 
+func advance(edition *uint32) { atomic.AddUint32(edition, 1) }
+
 func snapshot(h *hot, l *cold, hotCopy *hot, coldCopy *cold) bool {
 	h.guard.begin()
 	defer h.guard.done()

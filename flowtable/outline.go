@@ -145,3 +145,26 @@ func (x outlines) load(slot uint32) Outline {
 	word := loadWord(&x[slot/wordOutlines])
 	return spread(&word)[slot%wordOutlines]
 }
+
+// line is the outlines of a group.
+type line [groupOutlines / wordOutlines]outlineWord
+
+// line is a reader's look at those of the group that begins at a slot.
+func (x outlines) line(slot uint32) (l line) {
+	words := (*line)(unsafe.Pointer(&x[slot/wordOutlines]))
+	for i := range words {
+		l[i] = loadWord(&words[i])
+	}
+	return l
+}
+
+func (l *line) outline(i uint32) Outline {
+	return (*[groupOutlines]Outline)(unsafe.Pointer(l))[i%groupOutlines]
+}
+
+// usedOf has a bit for each octet that is not 0, as each octet stands in memory.
+func usedOf(word outlineWord) uint8 {
+	const low = 0x7f * everyOctet
+	tops := (word&low + low | word) & topBits // of these octets, and no carry goes from one to the next
+	return uint8(tops >> 7 * 0x0102040810204080 >> 56)
+}

@@ -86,11 +86,13 @@ const MaxMaxFlows = 1<<slotBits - 1
 // what.
 type Table struct {
 	config    Config
-	hot       []hot         // slots; slot 0 is nobody's
-	cold      []cold        // … their other halves
-	links     []link        // … and places in wheels
-	owned     []owned       // … and whose they are; nil where nobody asks
-	outlines  outlines      // … and what a glance tells of them
+	hot       []hot    // slots; slot 0 is nobody's
+	cold      []cold   // … their other halves
+	links     []link   // … and places in wheels
+	owned     []owned  // … and whose they are; nil where nobody asks
+	outlines  outlines // … and what a glance tells of them
+	editions  []uint32 // of groups of slots, for notes
+	notes     notes
 	free      uint32        // list of free slots, linked by next
 	fresh     atomic.Uint32 // slots from here on were never used
 	index     index
@@ -164,6 +166,10 @@ func (t *Table) reserve() (err error) {
 	if t.outlines, err = reserveOutlines(slots); err != nil {
 		return err
 	}
+	if t.editions, err = reserveEditions(slots); err != nil {
+		return err
+	}
+	t.notes = newNotes(slots)
 	if t.index.buckets, err = Reserve[bucket](indexBuckets(t.config.MaxFlows)); err != nil {
 		return err
 	}
@@ -183,8 +189,9 @@ func (t *Table) reserve() (err error) {
 
 // Close gives the memory back. Nothing of the table may be used afterwards.
 func (t *Table) Close() error {
-	err := errors.Join(Release(t.hot), Release(t.cold), Release(t.links), Release(t.outlines), Release(t.owned), Release(t.index.buckets))
-	t.hot, t.cold, t.links, t.outlines, t.owned, t.index.buckets = nil, nil, nil, nil, nil, nil
+	err := errors.Join(Release(t.hot), Release(t.cold), Release(t.links), Release(t.outlines), Release(t.editions), Release(t.owned),
+		Release(t.index.buckets), t.notes.release())
+	t.hot, t.cold, t.links, t.outlines, t.editions, t.owned, t.index.buckets = nil, nil, nil, nil, nil, nil, nil
 	return err
 }
 
@@ -198,7 +205,7 @@ func (t *Table) Capacity() int { return int(t.config.MaxFlows) }
 // behind, and for their index.
 func (t *Table) Memory() uint64 {
 	return uint64(len(t.hot))*slotSize + uint64(len(t.owned))*ownedSize + uint64(len(t.outlines))*wordOutlines +
-		uint64(len(t.index.buckets))*bucketSize
+		uint64(len(t.editions))*editionSize + uint64(len(t.index.buckets))*bucketSize
 }
 
 // Lost notes that segments were lost on the way to this table at a time up to
@@ -311,8 +318,16 @@ func (t *Table) nextSerial() (serial uint64) {
 
 // store puts c back into its slot.
 func (t *Table) store(slot uint32, c *connection) {
+	o := c.outline()
+	begins := t.begins(slot, c, o)
+	if begins {
+		advance(&t.editions[slot/groupOutlines])
+	}
 	c.store(&t.hot[slot], &t.cold[slot])
-	t.outlines.set(slot, c.outline())
+	t.outlines.set(slot, o)
+	if begins {
+		advance(&t.editions[slot/groupOutlines])
+	}
 }
 
 // segment brings one segment to its connection in slot; where that is over, the

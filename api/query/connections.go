@@ -8,6 +8,9 @@ import (
 	"github.com/finwait/finwait/flowtable"
 )
 
+// fewest is how many connections are looked at together at least.
+const fewest = 64
+
 // Connections returns at most limit of the connections that are followed and
 // fit, in an order, and counts all. now is in ns since the epoch.
 func Connections(ctx context.Context, live history.Live, names *api.Names, f *Filter, o Order, limit int, now int64) (*api.Connections, error) {
@@ -19,6 +22,10 @@ func Connections(ctx context.Context, live history.Live, names *api.Names, f *Fi
 	)
 	l := newLook(live, names, f, o.by.needs, names.At(now))
 	defer l.release()
+	if l.whole && o.by.start != 0 { // the sooner the first are known, the fewer are looked at
+		l.batch = min(max(limit, fewest), history.Rows)
+		l.glance.NewestFirst = o.Descending == (o.by.start > 0)
+	}
 	err := l.walk(ctx, func(rows []uint16) error {
 		answer.Total += uint64(len(rows))
 		for _, row := range rows {

@@ -36,9 +36,11 @@ type predicate struct {
 	needs  knowledge
 	narrow func(f *frame, rows []uint16) []uint16
 	// One of these says the same as narrow of a connection that is followed,
-	// where a glance at it is enough; both are nil elsewhere.
+	// where a glance at it is enough; both are nil elsewhere. Beside tuple stands
+	// what says as much as can be said of 64 at once.
 	states func(client, server flowtable.State) bool
 	tuple  func(*flowtable.Tuple) bool
+	ends   func(*flowtable.Ends) flowtable.Guess
 }
 
 // knowledge is what must be known of a connection that is followed for a

@@ -19,6 +19,7 @@ type look struct {
 	frame  frame
 	places [history.Rows]flowtable.Place
 	n      int
+	batch  int // how many are yielded at once, most of the time
 
 	glance flowtable.Glance
 	whole  bool // what the glance counts fits
@@ -38,7 +39,7 @@ var looks = sync.Pool{New: func() any { return &look{frame: frame{block: new(his
 func newLook(live history.Live, names *api.Names, f *Filter, needs knowledge, at int64) *look {
 	l := looks.Get().(*look)
 	l.filter, l.live, l.needs = f, live, max(needs, closed, f.needs())
-	l.frame.names, l.frame.now, l.n = names, at, 0
+	l.frame.names, l.frame.now, l.n, l.batch = names, at, 0, history.Rows
 	l.glance, l.whole = f.glance()
 	return l
 }
@@ -63,7 +64,7 @@ func (l *look) walk(ctx context.Context, yield func(rows []uint16) error) error 
 	l.live.Look(&l.glance, func(p flowtable.Place, r *flowtable.Record) bool {
 		l.places[l.n] = p
 		l.frame.block.Set(l.n, r, 0)
-		if l.n++; l.n == history.Rows {
+		if l.n++; l.n == l.batch {
 			flush()
 			return err == nil && ctx.Err() == nil
 		}

@@ -204,12 +204,13 @@ func timeParameter(name, doc string, needs knowledge, column func(*history.Block
 func addressParameter(name, doc string, of sides) Parameter {
 	return Parameter{Name: name, Doc: doc, Several: true, Example: "192.0.2.0/24", Scopes: Records | Followed, read: func(b *building, values []string) error {
 		var list prefixes
+		var networks []flowtable.Network
 		for _, v := range values {
 			p, err := parsePrefix(v)
 			if err != nil {
 				return &valueError{v, err}
 			}
-			list = append(list, newPrefix(p))
+			list, networks = append(list, newPrefix(p)), append(networks, flowtable.NewNetwork(p))
 		}
 		b.filter.add(predicate{cost: costAddress, needs: opened, narrow: func(f *frame, rows []uint16) []uint16 {
 			switch of {
@@ -223,6 +224,16 @@ func addressParameter(name, doc string, of sides) Parameter {
 			})
 		}, tuple: func(t *flowtable.Tuple) bool {
 			return of&clientSide != 0 && list.have(t.Client) || of&serverSide != 0 && list.have(t.Server)
+		}, ends: func(e *flowtable.Ends) (g flowtable.Guess) {
+			for i := range networks {
+				if of&clientSide != 0 {
+					g = g.Or(e.Clients(&networks[i]))
+				}
+				if of&serverSide != 0 {
+					g = g.Or(e.Servers(&networks[i]))
+				}
+			}
+			return g
 		}})
 		return nil
 	}}
@@ -240,6 +251,14 @@ func portParameter(name, doc string, of sides) Parameter {
 			})
 		}, tuple: func(t *flowtable.Tuple) bool {
 			return of&clientSide != 0 && set.has(t.ClientPort) || of&serverSide != 0 && set.has(t.ServerPort)
+		}, ends: func(e *flowtable.Ends) (g flowtable.Guess) {
+			if of&clientSide != 0 {
+				g = g.Or(e.ClientPorts((*flowtable.Ports)(set)))
+			}
+			if of&serverSide != 0 {
+				g = g.Or(e.ServerPorts((*flowtable.Ports)(set)))
+			}
+			return g
 		}})
 		return nil
 	}}
