@@ -204,6 +204,33 @@ __noinline int count_any(struct frame_context *ctx, struct packet *p, __u32 wire
 	return follow(ctx, l, p, &key, &standing);
 }
 
+/*
+ * Reads a frame, once more at first sight: what opens and closes connections mostly has
+ * plain headers, too. Nothing of it is kept from the short way, where data would pay for
+ * that. p is zero.
+ */
+static __always_inline enum outcome read_again(struct frame_context *ctx, struct packet *p,
+					       __u32 length)
+{
+	struct tags tags = tags_beside(ctx);
+	enum outcome outcome;
+	struct frame f;
+
+	open_frame(ctx, &f);
+	if (!bare_type(ctx) &&
+	    (parse_plain_ipv4(&f, p) || (parse_plain_ipv6(&f, p) && !is_ipv4(&p->src)))) {
+		p->vlan = tags.outermost;
+		p->encapsulation.layers[0] = tags.layer;
+		return OUTCOME_TCP;
+	}
+	outcome = outcome_of(read_general(ctx, p, length));
+	if (outcome == OUTCOME_UNDECODABLE && pull_headers(ctx)) {
+		__builtin_memset(p, 0, sizeof(*p));
+		outcome = outcome_of(read_general(ctx, p, length));
+	}
+	return outcome;
+}
+
 /* The general way, of whatever is not plain data. */
 static __always_inline int count_general(struct frame_context *ctx, struct ledger *l)
 {
@@ -211,11 +238,7 @@ static __always_inline int count_general(struct frame_context *ctx, struct ledge
 	struct packet packet = {};
 	enum outcome outcome;
 
-	outcome = outcome_of(read_general(ctx, &packet, length));
-	if (outcome == OUTCOME_UNDECODABLE && pull_headers(ctx)) {
-		__builtin_memset(&packet, 0, sizeof(packet));
-		outcome = outcome_of(read_general(ctx, &packet, length));
-	}
+	outcome = read_again(ctx, &packet, length);
 	if (outcome == OUTCOME_TCP)
 		length = wire_octets(length, packet.payload, segments_of(ctx, packet.payload));
 	l->octets += length;
