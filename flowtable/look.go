@@ -122,11 +122,22 @@ func (l *looking) gatherGroup(slot uint32) {
 		oldest, newest, good := l.spanOf(slot)
 		l.outside = good && (newest < g.NotBefore || oldest > g.NotAfter)
 	}
-	for i, word := range line {
-		if word != 0 {
-			shift := uint(i) * wordOutlines
-			l.gatherWord(slot+uint32(shift), word, uint8(fitting.Sure>>shift), uint8(fitting.Possible>>shift))
+	l.gatherLine(slot, &line, fitting)
+}
+
+func (l *looking) gatherLine(slot uint32, of *line, fitting Guess) {
+	all := fitting.Sure == ^uint64(0)
+	for i, word := range of {
+		if word == 0 {
+			continue
 		}
+		if o := Outline(word); all && word == uint64(o)*everyOctet && l.byOutline(o) { // most of most tables
+			l.glance.Looked += wordOutlines
+			l.glance.count(o, wordOutlines)
+			continue
+		}
+		shift := uint(i) * wordOutlines
+		l.gatherWord(slot+uint32(shift), word, uint8(fitting.Sure>>shift), uint8(fitting.Possible>>shift))
 	}
 }
 
