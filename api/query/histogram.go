@@ -26,51 +26,58 @@ func middle(bucket uint32) uint64 {
 	return least + (next-1-least)/2
 }
 
-// counts has the histograms of groups, one for each phase, whose octaves stand in a
-// row: where a code is counted follows from its group and itself, and nothing has to
-// be read to know it. Of the waits of a group only a few octaves are written to. What
-// does not fit in the octets of an octave is carried.
+// counts has the histograms of groups. The waits of a group spread over few octaves,
+// which come with the first code in them. What does not fit in the octets of an
+// octave is carried.
 type counts struct {
-	octaves   []uint8  // buckets by octave by phase by group
-	carriedIn []uint32 // for each octave: which of carried; 0 while it is none
-	carried   [][buckets]uint32
-	ends      [][flowtable.Phases]history.Code // by group: after the greatest that is known
+	histograms []histograms
+	octaves    []uint8  // buckets of each; there is nothing in number 0
+	carriedIn  []uint32 // for each octave: which of carried; 0 while it is none
+	carried    [][buckets]uint32
+
+	places [history.Rows]uint32 // in octaves, of one call of add
 }
 
-// stride is the octaves from one histogram to the next. One of them is not used: with a
-// power of two the same octave of all would fall on the same lines of the nearest cache.
-const stride = octaves + 1
+// histograms are of the phases of one group, side by side: they are about as long.
+type histograms struct {
+	octaves [octaves][flowtable.Phases]uint32 // which of counts; 0 while there is nothing in one
+	end     [flowtable.Phases]history.Code    // after the greatest that is known
+}
 
 // reset empties the counts.
 func (c *counts) reset() {
-	c.octaves, c.carriedIn = c.octaves[:0], c.carriedIn[:0]
+	c.histograms = c.histograms[:0]
+	c.octaves, c.carriedIn = append(c.octaves[:0], make([]uint8, buckets)...), append(c.carriedIn[:0], 0)
 	c.carried = append(c.carried[:0], [buckets]uint32{})
-	c.ends = c.ends[:0]
 }
 
 // group returns the number of a new group.
 func (c *counts) group() (number uint32) {
-	c.octaves = append(c.octaves, make([]uint8, flowtable.Phases*stride*buckets)...)
-	c.carriedIn = append(c.carriedIn, make([]uint32, flowtable.Phases*stride)...)
-	c.ends = append(c.ends, [flowtable.Phases]history.Code{})
-	return uint32(len(c.ends) - 1)
+	c.histograms = append(c.histograms, histograms{})
+	return uint32(len(c.histograms) - 1)
 }
 
-// histogram is the first octave of a phase of a group.
-func histogram(group, phase uint32) (octave uint64) {
-	return (uint64(group)*flowtable.Phases + uint64(phase)) * stride
-}
-
-// add counts a phase of rows, each in its group.
+// add counts a phase of rows, each in its group. It first finds all the buckets
+// and then counts in them: a processor that does not know yet where it writes to
+// cannot go on reading.
 func (c *counts) add(phase uint32, codes *[history.Rows]history.Code, rows []uint16, groups []uint32) {
-	all, ends := c.octaves, c.ends
+	in, places := c.histograms, c.places[:len(rows)]
 	groups, phase = groups[:len(rows)], phase%flowtable.Phases
 	for k, row := range rows {
-		code, group := codes[row], groups[k]
-		if end := &ends[group][phase]; code+1 > *end { // never of what is not known
-			*end = code + 1
+		code := codes[row]
+		h := &in[groups[k]]
+		octave := h.octaves[code>>history.CodeMantissa][phase]
+		if octave == 0 {
+			octave = c.octave()
+			h.octaves[code>>history.CodeMantissa][phase] = octave
 		}
-		place := histogram(group, phase)*buckets + uint64(code>>bucketShift)
+		places[k] = octave*buckets + uint32(code>>bucketShift%buckets)
+		if code+1 > h.end[phase] { // never of what is not known
+			h.end[phase] = code + 1
+		}
+	}
+	all := c.octaves
+	for _, place := range places {
 		n := &all[place]
 		if *n++; *n == 0 {
 			c.carry(place)
@@ -78,8 +85,15 @@ func (c *counts) add(phase uint32, codes *[history.Rows]history.Code, rows []uin
 	}
 }
 
+// octave returns the number of a new one.
+func (c *counts) octave() (number uint32) {
+	number = uint32(len(c.carriedIn))
+	c.octaves, c.carriedIn = append(c.octaves, make([]uint8, buckets)...), append(c.carriedIn, 0)
+	return number
+}
+
 // carry takes what is in a bucket that is full.
-func (c *counts) carry(place uint64) {
+func (c *counts) carry(place uint32) {
 	octave := place / buckets
 	if c.carriedIn[octave] == 0 {
 		c.carriedIn[octave] = uint32(len(c.carried))
@@ -89,27 +103,32 @@ func (c *counts) carry(place uint64) {
 }
 
 // in is how many codes are in a bucket of an octave.
-func (c *counts) in(octave, bucket uint64) uint32 {
+func (c *counts) in(octave, bucket uint32) uint32 {
 	bucket %= buckets
 	return c.carried[c.carriedIn[octave]][bucket] + uint32(c.octaves[octave*buckets+bucket])
 }
 
 // percentiles are those of a phase of a group of n connections.
 func (c *counts) percentiles(group, phase, n uint32) (p percentiles) {
-	first := histogram(group, phase)
-	n -= c.in(first+octaves-1, unknownBucket)
+	h := &c.histograms[group]
+	n -= c.in(h.octaves[octaves-1][phase], unknownBucket)
 	if n == 0 {
 		return p
 	}
-	p.count, p.max = uint64(n), (c.ends[group][phase] - 1).NS()
+	p.count, p.max = uint64(n), (h.end[phase] - 1).NS()
 	var (
 		wanted = ranks(int(n))
 		to     = [...]*int64{&p.p50, &p.p90, &p.p99}
 		below  = 0
 	)
-	for bucket, at := uint64(0), 0; ; bucket++ {
-		for below += int(c.in(first+bucket>>bucketBits, bucket)); wanted[at] < below; {
-			*to[at] = int64(min(middle(uint32(bucket)), uint64(p.max)))
+	for bucket, at := uint32(0), 0; ; bucket++ {
+		octave := h.octaves[bucket>>bucketBits][phase]
+		if octave == 0 {
+			bucket |= buckets - 1
+			continue
+		}
+		for below += int(c.in(octave, bucket)); wanted[at] < below; {
+			*to[at] = int64(min(middle(bucket), uint64(p.max)))
 			if at++; at == len(to) {
 				return p
 			}
