@@ -118,6 +118,14 @@ func testShows(t *testing.T, s *site, tab *browser.Tab) {
 	if heads := tab.Texts("#phases .as-table thead th"); strings.Join(heads[:min(len(heads), 4)], " ") != "Time p50 p90 p99" {
 		t.Errorf("the table of a chart has the columns %v", heads)
 	}
+	if wrong := browser.Value[[]string](tab, `(() => {
+		const units = { ns: 1, µs: 1e3, ms: 1e6, s: 1e9 };
+		const ns = (text) => { const [n, unit] = text.trim().split(/\s+/); return Number(n) * units[unit]; };
+		return [...document.querySelectorAll("#phases .as-table tbody tr")].map((r) => [...r.cells].map((c) => c.textContent))
+			.filter((c) => ns(c.at(1)) > ns(c.at(3))).map((c) => c.join(" "));
+	})()`); len(wrong) > 0 {
+		t.Errorf("the percentiles are in no order: %q", wrong)
+	}
 	if appliance := tab.Text("#appliance"); !strings.Contains(appliance, "eth1 (native, veth)") || !strings.Contains(appliance, "1.2.3") {
 		t.Errorf("the appliance: %q", appliance)
 	}
