@@ -39,19 +39,23 @@ TEXT ·fetchLines(SB), NOSPLIT, $0-8
 	SHLQ $(shift), R10; \
 	SHLQ $(shift), R11
 
+// LINES fetches the lines at these places.
+#define LINES \
+	PREFETCHT0 (AX)(CX*1); \
+	PREFETCHT0 (AX)(DX*1); \
+	PREFETCHT0 (AX)(SI*1); \
+	PREFETCHT0 (AX)(DI*1); \
+	PREFETCHT0 (AX)(R8*1); \
+	PREFETCHT0 (AX)(R9*1); \
+	PREFETCHT0 (AX)(R10*1); \
+	PREFETCHT0 (AX)(R11*1)
+
 // func fetchEight(base unsafe.Pointer, numbers *[group]uint32)
 TEXT ·fetchEight(SB), NOSPLIT, $0-16
 	MOVQ base+0(FP), AX
 	MOVQ numbers+8(FP), BX
 	PLACES(6)
-	PREFETCHT0 (AX)(CX*1)
-	PREFETCHT0 (AX)(DX*1)
-	PREFETCHT0 (AX)(SI*1)
-	PREFETCHT0 (AX)(DI*1)
-	PREFETCHT0 (AX)(R8*1)
-	PREFETCHT0 (AX)(R9*1)
-	PREFETCHT0 (AX)(R10*1)
-	PREFETCHT0 (AX)(R11*1)
+	LINES
 	RET
 
 // func fetchEightWords(base unsafe.Pointer, numbers *[group]uint32)
@@ -59,14 +63,7 @@ TEXT ·fetchEightWords(SB), NOSPLIT, $0-16
 	MOVQ base+0(FP), AX
 	MOVQ numbers+8(FP), BX
 	PLACES(3)
-	PREFETCHT0 (AX)(CX*1)
-	PREFETCHT0 (AX)(DX*1)
-	PREFETCHT0 (AX)(SI*1)
-	PREFETCHT0 (AX)(DI*1)
-	PREFETCHT0 (AX)(R8*1)
-	PREFETCHT0 (AX)(R9*1)
-	PREFETCHT0 (AX)(R10*1)
-	PREFETCHT0 (AX)(R11*1)
+	LINES
 	RET
 
 // func fetchEightOctets(base unsafe.Pointer, numbers *[group]uint32)
@@ -74,14 +71,7 @@ TEXT ·fetchEightOctets(SB), NOSPLIT, $0-16
 	MOVQ base+0(FP), AX
 	MOVQ numbers+8(FP), BX
 	PLACES(0)
-	PREFETCHT0 (AX)(CX*1)
-	PREFETCHT0 (AX)(DX*1)
-	PREFETCHT0 (AX)(SI*1)
-	PREFETCHT0 (AX)(DI*1)
-	PREFETCHT0 (AX)(R8*1)
-	PREFETCHT0 (AX)(R9*1)
-	PREFETCHT0 (AX)(R10*1)
-	PREFETCHT0 (AX)(R11*1)
+	LINES
 	RET
 
 // func fetchEightPairs(base unsafe.Pointer, numbers *[group]uint32)

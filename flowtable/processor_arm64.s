@@ -39,19 +39,23 @@ TEXT ·fetchLines(SB), NOSPLIT, $0-8
 	ADD R8<<(shift), R0, R8; \
 	ADD R9<<(shift), R0, R9
 
+// LINES fetches the lines at these addresses.
+#define LINES \
+	PRFM (R2), PLDL1KEEP; \
+	PRFM (R3), PLDL1KEEP; \
+	PRFM (R4), PLDL1KEEP; \
+	PRFM (R5), PLDL1KEEP; \
+	PRFM (R6), PLDL1KEEP; \
+	PRFM (R7), PLDL1KEEP; \
+	PRFM (R8), PLDL1KEEP; \
+	PRFM (R9), PLDL1KEEP
+
 // func fetchEight(base unsafe.Pointer, numbers *[group]uint32)
 TEXT ·fetchEight(SB), NOSPLIT, $0-16
 	MOVD base+0(FP), R0
 	MOVD numbers+8(FP), R1
 	PLACES(6)
-	PRFM (R2), PLDL1KEEP
-	PRFM (R3), PLDL1KEEP
-	PRFM (R4), PLDL1KEEP
-	PRFM (R5), PLDL1KEEP
-	PRFM (R6), PLDL1KEEP
-	PRFM (R7), PLDL1KEEP
-	PRFM (R8), PLDL1KEEP
-	PRFM (R9), PLDL1KEEP
+	LINES
 	RET
 
 // func fetchEightWords(base unsafe.Pointer, numbers *[group]uint32)
@@ -59,14 +63,7 @@ TEXT ·fetchEightWords(SB), NOSPLIT, $0-16
 	MOVD base+0(FP), R0
 	MOVD numbers+8(FP), R1
 	PLACES(3)
-	PRFM (R2), PLDL1KEEP
-	PRFM (R3), PLDL1KEEP
-	PRFM (R4), PLDL1KEEP
-	PRFM (R5), PLDL1KEEP
-	PRFM (R6), PLDL1KEEP
-	PRFM (R7), PLDL1KEEP
-	PRFM (R8), PLDL1KEEP
-	PRFM (R9), PLDL1KEEP
+	LINES
 	RET
 
 // func fetchEightOctets(base unsafe.Pointer, numbers *[group]uint32)
@@ -74,14 +71,7 @@ TEXT ·fetchEightOctets(SB), NOSPLIT, $0-16
 	MOVD base+0(FP), R0
 	MOVD numbers+8(FP), R1
 	PLACES(0)
-	PRFM (R2), PLDL1KEEP
-	PRFM (R3), PLDL1KEEP
-	PRFM (R4), PLDL1KEEP
-	PRFM (R5), PLDL1KEEP
-	PRFM (R6), PLDL1KEEP
-	PRFM (R7), PLDL1KEEP
-	PRFM (R8), PLDL1KEEP
-	PRFM (R9), PLDL1KEEP
+	LINES
 	RET
 
 // func fetchEightPairs(base unsafe.Pointer, numbers *[group]uint32)
