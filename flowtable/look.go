@@ -271,7 +271,7 @@ func (l *looking) show() (more bool) {
 			l.fetch(slots[ahead])
 		}
 		if l.counted(slot, l.outlined[i]) || !snapshot(&l.hot[slot], &l.cold[slot], &l.hotHalf, &l.coldHalf) {
-			continue // over by now
+			continue // began outside of the bounds, or is over by now
 		}
 		l.c.load(&l.hotHalf, &l.coldHalf, l.common())
 		l.c.record(&l.r, EndNone, l.lossy(&l.c, l.c.has(connEntry)))

@@ -205,9 +205,9 @@ __noinline int count_any(struct frame_context *ctx, struct packet *p, __u32 wire
 }
 
 /*
- * Reads a frame, once more at first sight: what opens and closes connections mostly has
- * plain headers, too. Nothing of it is kept from the short way, where data would pay for
- * that. p is zero.
+ * Reads a frame that was no plain data, as one with plain headers first: what opens and
+ * closes connections mostly has these, too. Nothing is kept of what the short way has
+ * read, for data would pay for that. p is zero.
  */
 static __always_inline enum outcome read_again(struct frame_context *ctx, struct packet *p,
 					       __u32 length)
