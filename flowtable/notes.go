@@ -52,12 +52,6 @@ type strideEnds struct {
 	editions                 [groups]uint32
 }
 
-// spansSize and endsSize are what a stride's notes take.
-const (
-	spansSize = uint64(unsafe.Sizeof(strideSpans{}))
-	endsSize  = uint64(unsafe.Sizeof(strideEnds{}))
-)
-
 func newNotes(slots uint64) notes {
 	n := (slots + lookStride - 1) / lookStride
 	return notes{strides: n, locks: make([]sync.Mutex, n)}

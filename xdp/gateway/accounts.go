@@ -34,11 +34,11 @@ func (t flowTables) each(keys []segment.Key, counters []segment.Counters, do rea
 		if scope == 0 || int(scope) > len(t) {
 			return fmt.Errorf("a connection of interface number %d, of %d", scope, len(t))
 		}
-		word, bit := &asked[scope/64], uint64(1)<<(scope%64)
-		if *word&bit != 0 {
+		bit := uint64(1) << (scope % 64)
+		if asked[scope/64]&bit != 0 {
 			continue
 		}
-		*word |= bit
+		asked[scope/64] |= bit
 		if err := do(t[scope-1].accounts, scope, keys, counters); err != nil {
 			return err
 		}
