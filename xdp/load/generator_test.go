@@ -161,13 +161,14 @@ func TestSmallBacklog(t *testing.T) {
 // Our own limits are told apart from the target's.
 func TestOwnLimits(t *testing.T) {
 	s := newSite(t)
-	s.withoutTimestamps()
+	s.keepTimeWait()
 	target := s.serve(serverAddress, untilFIN)
 	t.Run("slots", func(t *testing.T) {
 		config := s.config(target)
-		config.MaxConcurrent, config.Hold = 10, 100*time.Millisecond
+		config.MaxConcurrent, config.Hold = 10, 2*time.Second // none closes within the step
 		counts := run(t, config, step)
-		if counts.Failures[NoSlot] == 0 || counts.Failed() != 0 || counts.Peak != 10 || counts.Mean > 10 || counts.Mean < 1 {
+		// A slot is taken from the SYN on, so fewer may be established at once.
+		if counts.Failures[NoSlot] == 0 || counts.Failed() != 0 || counts.Opened != 10 || counts.Peak > 10 || counts.Mean > float64(counts.Peak) {
 			t.Errorf("%+v", counts)
 		}
 	})

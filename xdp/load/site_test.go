@@ -165,12 +165,17 @@ func clientSockets(t *testing.T) int {
 	return found
 }
 
-// withoutTimestamps keeps the client from using TCP time stamps: with them,
-// Linux lets a port that was bound to leave TIME-WAIT (tcp_twsk_unique).
-func (s *site) withoutTimestamps() {
+// keepTimeWait makes the client's ports stay in TIME-WAIT. With TCP time stamps
+// Linux lets a port that was bound to leave it (tcp_twsk_unique), and without
+// tcp_rfc1337 a RST ends it: the server's, where a stalled machine made it send
+// its FIN twice, so that the second is acknowledged to a socket that is gone
+// (RFC 1337 section 2, "TIME-WAIT assassination").
+func (s *site) keepTimeWait() {
 	s.t.Helper()
 	if err := s.Do(lab.Client, func() error {
-		return os.WriteFile("/proc/sys/net/ipv4/tcp_timestamps", []byte("0"), 0)
+		return errors.Join(
+			os.WriteFile("/proc/sys/net/ipv4/tcp_timestamps", []byte("0"), 0),
+			os.WriteFile("/proc/sys/net/ipv4/tcp_rfc1337", []byte("1"), 0))
 	}); err != nil {
 		s.t.Fatal(err)
 	}
