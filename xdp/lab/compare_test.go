@@ -80,6 +80,14 @@ func TestCompareBySequence(t *testing.T) {
 	if report := Compare(expected, []Flow{f}); report.OK() {
 		t.Error("the payload is another")
 	}
+	counted.untold = ServerParty
+	if report := Compare(BySequence([]Expectation{counted}), []Flow{f}); !report.OK() {
+		t.Errorf("no control segment tells of the payload: %+v", report)
+	}
+	counted.untold = ClientParty
+	if report := Compare(BySequence([]Expectation{counted}), []Flow{f}); report.OK() {
+		t.Error("the other end's payload is another")
+	}
 }
 
 // TestCompareResetAfterClose: a RST that ends nothing is no disagreement, one
