@@ -63,6 +63,7 @@ func TestEnds(t *testing.T) {
 	request := func(c *Config) { c.Send = []byte("hello") }
 	expect := func(c *Config) { c.Send, c.Expect = []byte("hello"), 6 }
 	hold := func(c *Config) { c.Hold = 20 * time.Millisecond }
+	long := func(c *Config) { c.Hold = 5 * time.Second }
 	short := func(c *Config) { c.Timeout = 300 * time.Millisecond }
 	for name, c := range map[string]struct {
 		close  Close
@@ -82,7 +83,7 @@ func TestEnds(t *testing.T) {
 		"reset":                          {close: ByReset, serve: untilFIN},
 		"reset after a hold":             {close: ByReset, serve: untilFIN, change: []func(*Config){hold}},
 		"reset after an answer":          {close: ByReset, serve: answer, change: []func(*Config){expect}},
-		"server closes too early":        {close: ByClient, serve: atOnce, change: []func(*Config){hold}, fails: true, reason: EarlyClose},
+		"server closes too early":        {close: ByClient, serve: atOnce, change: []func(*Config){long}, fails: true, reason: EarlyClose},
 		"server closes without answer":   {close: ByServer, serve: atOnce, change: []func(*Config){expect}, fails: true, reason: EarlyClose},
 		"server resets":                  {close: ByServer, serve: reset, fails: true, reason: Reset},
 		"server does not answer":         {close: ByClient, serve: silent, change: []func(*Config){expect, short}, fails: true, reason: AnswerTimeout},
@@ -183,7 +184,8 @@ func TestOwnLimits(t *testing.T) {
 	t.Run("ports where the server closes", func(t *testing.T) {
 		config := s.config(s.serve(serverAddress, atOnce))
 		config.LowPort, config.HighPort, config.Close = 60101, 60150, ByServer
-		if counts := run(t, config, step); counts.Failures[NoLocalPort] != 0 || counts.Opened != stepConnections {
+		// No port stays in TIME-WAIT, so each can be had again.
+		if counts := run(t, config, step); counts.Opened <= 50 || counts.Failed() != 0 {
 			t.Errorf("%+v", counts)
 		}
 	})
