@@ -203,6 +203,9 @@ func (c *connection) followFIN(s *segment.Segment, side uint8) {
 		c.marks |= connCrossed
 	case !other.has(endCovered):
 		c.marks |= connThreeWay
+	case c.gleaned(s, side):
+		c.marks |= connThreeWay
+		c.halfBase = min(c.halfBase, int64(e.payload+e.gain(&s.Own))-int64(s.Payload))
 	}
 	c.overtaken(s, side)
 	if c.initiator != side || !other.has(endFIN) {
@@ -259,12 +262,24 @@ func (c *connection) overtaken(s *segment.Segment, side uint8) {
 	}
 }
 
+// gleaned tells whether a segment is the acknowledgement of the other side's FIN of
+// which the kernel's counters told with that FIN already: both were in the kernel at
+// once, on two CPUs. A plain one is passed for no other reason. A FIN is passed in
+// any case, so it must be the first to acknowledge so much.
+func (c *connection) gleaned(s *segment.Segment, side uint8) bool {
+	other := &c.ends[1-side]
+	if !other.has(endGleaned) || !near(s.At, other.finAt) || !segment.Covers(s.Ack, other.finEnd) {
+		return false
+	}
+	return !s.Is(segment.FIN) || s.Marks&segment.Raised != 0
+}
+
 // followACK notes the highest acknowledgement of this side until the other side's
 // FIN, and then which one is the first to cover that.
 func (c *connection) followACK(s *segment.Segment, side uint8) {
 	e, other := &c.ends[side], &c.ends[1-side]
 	if other.has(endCovered) { // ackAt is the time of that wave
-		if other.has(endGleaned) && segment.Covers(s.Ack, other.finEnd) && near(s.At, other.finAt) {
+		if c.gleaned(s, side) {
 			e.ackAt = s.At // the segment itself knows better than the counters
 			other.marks &^= endGleaned
 		}

@@ -85,7 +85,12 @@ func (k *kernel) see(s *segment.Segment) (passed bool) {
 		s.Marks = segment.Opened
 	}
 	own, other := &entry[side], &entry[1-side]
+	acknowledged := own.MaxAck
+	first := own.Marks&segment.DirectionAcked == 0
 	answered := countInto(own, other, s)
+	if s.Is(segment.FIN) && !s.Is(segment.RST) && s.Is(segment.ACK) && (first || own.MaxAck != acknowledged) {
+		s.Marks |= segment.Raised
+	}
 	s.Marks |= segment.HasEntry | segment.Counted
 	s.Own, s.Other = *own, *other
 	return control || answered || s.Marks&segment.Opened != 0

@@ -251,6 +251,50 @@ func TestQueuesOvertake(t *testing.T) {
 	}
 }
 
+// TestFINsAtOnce: both FINs are in the kernel at the same time, on two CPUs. FIN1 is
+// described once FIN2 is counted, so that it finds itself acknowledged, and FIN2 is
+// the first segment that covers it all the same. The last time that FIN1 finds with
+// that is FIN2's, or that of the segment before.
+func TestFINsAtOnce(t *testing.T) {
+	v := between(40000, 443)
+	for _, test := range []struct {
+		payload uint32 // of FIN2
+		lastAt  int64  // ms
+		late    bool   // FIN1 comes here last
+	}{{0, 4, false}, {0, 6, false}, {7, 4, false}, {7, 6, false}, {0, 4, true}, {0, 6, true}} {
+		b := newLiveBench(t, LiveTimeouts())
+		b.play(v, opened...)
+		fin1, fin2 := v.segment(step{5, c, fFA, 11, 21, 0}), v.segment(step{6, s, fFA, 21, 12, test.payload})
+		b.see(fin1)
+		b.see(fin2)
+		fin1.Other = fin2.Own
+		fin1.Other.LastAt = test.lastAt * ms
+		if test.late {
+			b.feed(fin2, fin1)
+		} else {
+			b.feed(fin1, fin2)
+		}
+		b.play(v, step{7, c, fA, 12, 22 + test.payload, 0})
+		b.Flush(EndShutdown)
+		r := b.one()
+		b.same(fmt.Sprint(test), story(r), "three_way client TIME-WAIT/CLOSED complete syn:0 syn_ack:1 est:2 fin1:5 ack1:6 fin2:6 ack2:7")
+		if r.HalfClosePayload != uint64(test.payload) {
+			t.Errorf("%v: half close payload is %d", test, r.HalfClosePayload)
+		}
+	}
+}
+
+// TestACKOvertakesFIN: an acknowledgement is counted before the FIN that it answers,
+// and nobody passes it on. A FIN2 right after it is not what answered.
+func TestACKOvertakesFIN(t *testing.T) {
+	b := newLiveBench(t, LiveTimeouts())
+	v := between(40000, 443)
+	b.play(v, opened...)
+	b.play(v, step{6, s, fA, 21, 12, 0}, step{7, c, fFA, 11, 21, 0}, step{8, s, fFA, 21, 12, 0}, step{9, c, fA, 12, 22, 0})
+	b.Flush(EndShutdown)
+	b.same("overtaken", story(b.one()), "four_way client TIME-WAIT/CLOSED complete syn:0 syn_ack:1 est:2 fin1:7 ack1:6 fin2:8 ack2:9")
+}
+
 // TestClocksCross: two queues read the clock in the wrong order, and what
 // answers has the earlier time. Acknowledgements tell who was first; durations
 // between such times are not known.

@@ -12,6 +12,7 @@ const (
 
 	counted = segment.HasEntry | segment.Counted
 	opened  = counted | segment.Opened
+	raised  = counted | segment.Raised // a FIN
 )
 
 // step is one frame of a connection and what the program must do with it.
@@ -130,7 +131,7 @@ func TestNoEntry(t *testing.T) {
 	if _, _, found := r.peek(client(ack, 0, 0, 0)); found {
 		t.Fatal("a control segment made an entry")
 	}
-	passed := r.play(t, step{client(fin|ack, 7, 9, 3), "passed", opened})
+	passed := r.play(t, step{client(fin|ack, 7, 9, 3), "passed", opened | segment.Raised})
 	if d := passed[0].Other; d.Awaited != 11 || d.Marks != segment.DirectionAwaited {
 		t.Errorf("a FIN that opens the entry awaits %d, marks %04b", d.Awaited, d.Marks)
 	}
@@ -160,9 +161,15 @@ func TestAwaitedACK(t *testing.T) {
 		},
 		"by the other FIN": {open,
 			{client(fin|ack, 100, 200, 0), "passed", counted},
-			{server(fin|ack, 200, 101, 0), "passed", counted},
+			{server(fin|ack, 200, 101, 0), "passed", raised},
 			{server(ack, 201, 101, 0), "counted", 0},
 			{client(ack, 101, 201, 0), "passed", counted},
+			{server(fin|ack, 200, 101, 0), "passed", counted},
+		},
+		"by a FIN of its own, after an ACK": {open,
+			{client(fin|ack, 100, 200, 0), "passed", counted},
+			{server(ack, 200, 101, 0), "passed", counted},
+			{server(fin|ack, 200, 101, 0), "passed", counted},
 		},
 		"not by a reset": {open,
 			{client(fin|ack, 100, 200, 0), "passed", counted},
@@ -193,7 +200,7 @@ func TestAwaitedACK(t *testing.T) {
 		},
 		"crossing FINs": {open,
 			{client(fin|ack, 100, 200, 0), "passed", counted},
-			{server(fin|ack, 200, 100, 0), "passed", counted},
+			{server(fin|ack, 200, 100, 0), "passed", raised},
 			{client(ack, 101, 201, 0), "passed", counted},
 			{server(ack, 201, 101, 0), "passed", counted},
 		},
@@ -230,7 +237,7 @@ func TestSYNACKOfTheNext(t *testing.T) {
 		step{client(ack, 100, 200, 0), "passed", opened},
 		step{server(syn|ack, 199, 100, 0), "passed", counted},
 		step{client(fin|ack, 100, 200, 0), "passed", counted},
-		step{server(fin|ack, 200, 101, 0), "passed", counted},
+		step{server(fin|ack, 200, 101, 0), "passed", raised},
 		step{server(syn|ack, 900, 701, 0), "passed", counted}, // the last acknowledgement is owed
 		step{client(ack, 101, 201, 0), "passed", counted},
 		step{server(syn|ack, 900, 701, 0), "passed", final},

@@ -105,6 +105,7 @@ func TestEnums(t *testing.T) {
 			"SEGMENT_COUNTED": segment.Counted, "SEGMENT_HAS_ENTRY": segment.HasEntry,
 			"SEGMENT_OPENED": segment.Opened, "SEGMENT_FINAL": segment.Final, "SEGMENT_NO_ROOM": segment.NoRoom,
 			"SEGMENT_PER_INTERFACE": segment.PerInterface, "SEGMENT_OWNED": segment.Owned,
+			"SEGMENT_RAISED": segment.Raised,
 		},
 		"direction_mark": {
 			"DIRECTION_STARTED": segment.DirectionStarted, "DIRECTION_ACKED": segment.DirectionAcked,

@@ -45,6 +45,9 @@ const (
 	PerInterface
 	// Owned: Owner is set.
 	Owned
+	// Raised: this segment, a FIN, raised Own.MaxAck, so that no segment of its
+	// direction acknowledged as much before.
+	Raised
 )
 
 // Marks of one Direction.

@@ -195,9 +195,10 @@ static __always_inline void advance(struct direction *own, const struct packet *
  * Notes what the segment acknowledges. Where the other direction may be counted by
  * another CPU at this moment, max_ack must be visible before the mark is read, as in
  * finish() the mark before max_ack: so at least one of the two sees the other. The
- * atomic addition of nothing is the full barrier.
+ * atomic addition of nothing is the full barrier. Returns whether it is more than was
+ * acknowledged before.
  */
-static __always_inline void acknowledge(struct direction *own, const struct packet *p)
+static __always_inline int acknowledge(struct direction *own, const struct packet *p)
 {
 	if (!(own->marks & DIRECTION_ACKED)) {
 		own->max_ack = p->ack;
@@ -205,10 +206,11 @@ static __always_inline void acknowledge(struct direction *own, const struct pack
 	} else if ((__s32)(p->ack - own->max_ack) > 0) {
 		own->max_ack = p->ack;
 	} else {
-		return;
+		return 0;
 	}
 	if (crossing)
 		__sync_fetch_and_add(mark_word(own), 0);
+	return 1;
 }
 
 static __always_inline int is_awaited(const struct direction *own)
@@ -258,10 +260,11 @@ static __always_inline __u64 wire_octets(__u32 octets, __u32 payload, __u32 segm
 /*
  * Adds the segment to its direction, all but the times; a super-packet is as many as it
  * stands for. Returns whether it is the awaited acknowledgement of a FIN; that of a RST
- * does not count.
+ * does not count. Of a FIN, marks tells whether it acknowledges more than all before it;
+ * of plain data that is not known here, since count_data has noted it already.
  */
 static __always_inline int count(struct direction *own, struct direction *other,
-				 const struct packet *p, __u32 segments)
+				 const struct packet *p, __u32 segments, __u8 *marks)
 {
 	int answered = 0;
 
@@ -274,7 +277,8 @@ static __always_inline int count(struct direction *own, struct direction *other,
 		return 0;
 	advance(own, p);
 	if (p->tcp_flags & TCP_ACK) {
-		acknowledge(own, p);
+		if (acknowledge(own, p) && (p->tcp_flags & TCP_FIN))
+			*marks |= SEGMENT_RAISED;
 		answered = answers(own, p);
 	}
 	if (p->tcp_flags & TCP_FIN)

@@ -106,7 +106,8 @@ static __always_inline int follow(struct frame_context *ctx, struct ledger *l, c
 	/* Before it is counted: a FIN that finds itself acknowledged takes this time. */
 	if (!wanted && !first)
 		touch(own, time_of(l, own, p));
-	if (count(own, &flow->direction[(t->side & 1) ^ 1], p, segments_of(ctx, p->payload)))
+	if (count(own, &flow->direction[(t->side & 1) ^ 1], p, segments_of(ctx, p->payload),
+		  &t->marks))
 		wanted |= !control_only;
 	if (wanted || first) {
 		t->now = bpf_ktime_get_ns();

@@ -26,6 +26,7 @@ enum segment_mark {
 	SEGMENT_NO_ROOM = 1 << 4,
 	SEGMENT_PER_INTERFACE = 1 << 5,
 	SEGMENT_OWNED = 1 << 6,
+	SEGMENT_RAISED = 1 << 7,
 };
 
 enum direction_mark {
