@@ -69,8 +69,12 @@ func (c *connection) beginsAnew(s *segment.Segment, side uint8) bool {
 	if e.has(endISN) {
 		return e.isn != s.Seq
 	}
-	// A SYN-ACK or a RST may have overtaken the SYN that it answers.
-	return !c.has(connSYNACK|connRefusal) || e.isn != s.Seq
+	// A SYN-ACK or a RST may have overtaken the SYN that it answers. Of data it is the
+	// kernel that tells: that SYN has left it its entry.
+	if c.has(connSYNACK | connRefusal) {
+		return e.isn != s.Seq
+	}
+	return s.Marks&(segment.HasEntry|segment.Final) != segment.HasEntry
 }
 
 // follow brings a segment of this connection into its state.

@@ -13,9 +13,11 @@ type kernel struct {
 	mu      sync.Mutex
 	entries map[segment.Key]*segment.Counters
 	room    int
-	deaf    bool // refuses to be read
-	took    int  // entries that were read and deleted
-	peeked  int
+	// crossing: both directions of a flow may come on two queues.
+	crossing bool
+	deaf     bool // refuses to be read
+	took     int  // entries that were read and deleted
+	peeked   int
 }
 
 func newKernel(room int) *kernel {
@@ -66,8 +68,12 @@ func (k *kernel) see(s *segment.Segment) (passed bool) {
 	key, side := segment.KeyOf(s)
 	entry := k.entries[key]
 	control := s.Is(segment.SYN | segment.FIN | segment.RST)
+	syn := s.TCPFlags&(segment.SYN|segment.ACK) == segment.SYN
 	switch {
-	case s.TCPFlags&(segment.SYN|segment.ACK) == segment.SYN, entry != nil && s.Is(segment.SYN) && over(entry):
+	case syn && entry != nil && k.crossing && overtaken(&entry[side], &entry[1-side], s):
+		s.Own, s.Other, s.Marks = entry[side], entry[1-side], segment.HasEntry
+		return true
+	case syn, entry != nil && s.Is(segment.SYN) && over(entry):
 		if entry != nil {
 			s.Own, s.Other = entry[side], entry[1-side]
 			s.Marks = segment.HasEntry | segment.Final
@@ -94,6 +100,12 @@ func (k *kernel) see(s *segment.Segment) (passed bool) {
 	s.Marks |= segment.HasEntry | segment.Counted
 	s.Own, s.Other = *own, *other
 	return control || answered || s.Marks&segment.Opened != 0
+}
+
+// overtaken tells whether an entry is of the connection that a SYN begins, whose
+// answers overtook it.
+func overtaken(own, other *segment.Direction, syn *segment.Segment) bool {
+	return own.Packets == 0 && other.FirstAck-syn.Seq-1 < 1<<20
 }
 
 // over tells whether both sides have closed, and owe no acknowledgement.

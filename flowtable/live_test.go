@@ -295,6 +295,30 @@ func TestACKOvertakesFIN(t *testing.T) {
 	b.same("overtaken", story(b.one()), "four_way client TIME-WAIT/CLOSED complete syn:0 syn_ack:1 est:2 fin1:7 ack1:6 fin2:8 ack2:9")
 }
 
+// TestSYNOvertaken: all that a server sends to close a connection is seen before the
+// client's SYN, on another queue. The kernel's entry is of this connection, and stays.
+func TestSYNOvertaken(t *testing.T) {
+	b := newLiveBench(t, LiveTimeouts())
+	b.crossing = true
+	v := between(40000, 443)
+	b.play(v, step{1, s, fSA, 0, 1, 0}, step{2, s, fPA, 1, 11, 20}, step{3, s, fFA, 21, 11, 0}, step{4, s, fA, 22, 12, 0})
+	b.play(v, step{5, c, fS, 0, 0, 0}, step{5, c, fA, 1, 1, 0}, step{5, c, fPA, 1, 1, 10}, step{6, c, fFA, 11, 22, 0})
+	b.Flush(EndShutdown)
+	r := b.one()
+	b.same("closed", story(r), "three_way server CLOSED/TIME-WAIT complete syn:5 syn_ack:1 est:5 fin1:3 ack1:6 fin2:6 ack2:4")
+	b.same("counts", counts(r), "4/10/0/0 4/20/0/0")
+	if r.Evidence != Full || r.Server.Octets != 4*60+20 {
+		t.Errorf("evidence %v, %d octets of the server", r.Evidence, r.Server.Octets)
+	}
+
+	// The same where the SYN-ACK was not seen.
+	b = newLiveBench(t, LiveTimeouts())
+	b.crossing = true
+	b.play(v, step{2, s, fPA, 1, 11, 20}, step{5, c, fS, 0, 0, 0}, step{5, c, fPA, 1, 1, 10}, step{6, c, fR, 11, 0, 0})
+	b.Flush(EndShutdown)
+	b.same("without SYN-ACK", counts(b.one()), "3/10/0/0 1/20/0/0")
+}
+
 // TestClocksCross: two queues read the clock in the wrong order, and what
 // answers has the earlier time. Acknowledgements tell who was first; durations
 // between such times are not known.

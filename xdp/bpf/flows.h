@@ -318,6 +318,24 @@ static __always_inline int is_closed(const struct counters *flow)
 	       !((a->marks | b->marks) & DIRECTION_AWAITED);
 }
 
+/* How far, in octets, the first answer to a SYN and to what came with it may go. */
+#define FIRST_ANSWER 0x100000
+
+/*
+ * Tells whether an entry is of the very connection that a SYN begins, whose answers
+ * overtook it on another queue: one of them is just making it, or all that it counted is
+ * from the other side and began by acknowledging that SYN.
+ */
+static __always_inline int is_overtaken(const struct counters *flow, __u32 side,
+					const struct packet *syn)
+{
+	const struct direction *own = &flow->direction[side & 1];
+	const struct direction *other = &flow->direction[(side & 1) ^ 1];
+
+	return crossing && !(syn->tcp_flags & TCP_ACK) && !own->packets &&
+	       (!other->packets || other->first_ack - syn->seq - 1 < FIRST_ANSWER);
+}
+
 /* Tells whether all that an entry counted began before a time. */
 static __always_inline int is_older(const struct counters *flow, __s64 time)
 {

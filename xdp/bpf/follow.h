@@ -47,34 +47,58 @@ static __always_inline int pass(struct frame_context *ctx, struct ledger *l,
 				const struct packet *p, const struct standing *t);
 
 /*
- * A SYN without ACK begins another connection: what the entry held goes with it.
- * So does a SYN-ACK on one that is over: it overtook its SYN on another queue.
+ * Tells whether a segment begins another connection: a SYN without ACK, and a SYN-ACK on
+ * an entry that is over, for it overtook its SYN on another queue.
  */
-static __always_inline int begin(struct frame_context *ctx, struct ledger *l, const struct packet *p,
-				 const struct key *key, struct standing *t)
+static __always_inline int begins(const struct packet *p, const struct counters *flow)
+{
+	if ((p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
+		return 1;
+	return flow && (p->tcp_flags & TCP_SYN) && is_closed(flow);
+}
+
+/* What an entry held goes with the segment that begins another connection on its tuple. */
+static __always_inline void replace(const struct key *key, struct standing *t)
 {
 	struct counters *flow, *last;
 	__u32 zero = 0;
+	int older;
 
 	/* Before the look-up, so that whatever uses the entry again is later. */
 	t->now = bpf_ktime_get_ns();
 	flow = find_flow(key);
 	last = bpf_map_lookup_elem(&scratch, &zero);
-	if (flow && last) {
-		int older;
-
-		/* Read before it is deleted: a free entry may be another flow's at once. */
-		*last = *flow;
-		older = is_older(last, t->now);
-		/*
-		 * A SYN and its SYN-ACK may do this on two CPUs at once. Both take the
-		 * counters along, where it is sure that they are still this flow's.
-		 */
-		if (!remove_flow(key) || older) {
-			t->marks = SEGMENT_HAS_ENTRY | SEGMENT_FINAL;
-			t->flow = last;
-		}
+	if (!flow || !last)
+		return;
+	/* Read before it is deleted: a free entry may be another flow's at once. */
+	*last = *flow;
+	older = is_older(last, t->now);
+	/*
+	 * A SYN and its SYN-ACK may do this on two CPUs at once. Both take the
+	 * counters along, where it is sure that they are still this flow's.
+	 */
+	if (!remove_flow(key) || older) {
+		t->marks = SEGMENT_HAS_ENTRY | SEGMENT_FINAL;
+		t->flow = last;
 	}
+}
+
+/*
+ * Passes a segment that begins a connection. One that has nothing to take along is later
+ * than who took it, so its time is read when that is known.
+ */
+static __always_inline int begin(struct frame_context *ctx, struct ledger *l, const struct packet *p,
+				 const struct key *key, const struct counters *flow,
+				 struct standing *t)
+{
+	if (flow && is_overtaken(flow, t->side, p)) {
+		t->marks = SEGMENT_HAS_ENTRY;
+		t->flow = flow;
+	} else if (flow) {
+		replace(key, t);
+	}
+	if (!(t->marks & SEGMENT_FINAL))
+		t->now = bpf_ktime_get_ns();
 	return pass(ctx, l, p, t);
 }
 
@@ -87,8 +111,8 @@ static __always_inline int follow(struct frame_context *ctx, struct ledger *l, c
 	struct direction *own;
 	int first;
 
-	if (flow && (p->tcp_flags & TCP_SYN) && is_closed(flow))
-		return begin(ctx, l, p, key, t);
+	if (begins(p, flow))
+		return begin(ctx, l, p, key, flow, t);
 	if (!flow && !(p->tcp_flags & (TCP_SYN | TCP_RST))) {
 		flow = open_flow(key);
 		t->marks = flow ? SEGMENT_OPENED : SEGMENT_NO_ROOM;
@@ -200,8 +224,6 @@ __noinline int count_any(struct frame_context *ctx, struct packet *p, __u32 wire
 	if (!p || !l)
 		return FRAME_OVER;
 	standing.side = key_of(p, &key);
-	if ((p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
-		return begin(ctx, l, p, &key, &standing);
 	return follow(ctx, l, p, &key, &standing);
 }
 
