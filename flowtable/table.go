@@ -118,6 +118,9 @@ type Table struct {
 	strays    [AccountsBatch]segment.Key // kernel entries of connections that are over
 	strayN    int
 	hashes    hasher
+
+	_         [64]byte
+	readiness readiness
 }
 
 // hasher is the keyed hash that the table shares with whoever deals out its

@@ -234,6 +234,9 @@ func (a *appliance) start(ctx context.Context) {
 			a.config.report(fmt.Sprintf("warning: queries may take time from the workers: %v", err))
 		}
 	}
+	ready, err := a.team.MakeReady(ctx)
+	a.noteUnready(err)
+	ready = ready || err != nil // there is nothing to go on with
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	a.stopWork = stopWork
 	a.capture, a.failed = errgroup.WithContext(work)
@@ -252,6 +255,9 @@ func (a *appliance) start(ctx context.Context) {
 		}
 		return nil
 	})
+	if !ready {
+		a.service.Go(func() error { a.noteUnready(a.team.KeepReady(serving)); return nil })
+	}
 	a.service.Go(func() error { a.every(serving, clockInterval, a.setWallClock); return nil })
 	a.service.Go(func() error { a.every(serving, roomInterval, a.watchRoom); return nil })
 	if a.pairs != nil {
@@ -265,6 +271,13 @@ func (a *appliance) start(ctx context.Context) {
 			a.every(serving, sweepInterval, func() { a.sweep(oldest + sweepMargin) })
 			return nil
 		})
+	}
+}
+
+// noteUnready says what it means that memory could not be made ready.
+func (a *appliance) noteUnready(err error) {
+	if err != nil {
+		a.config.report(fmt.Sprintf("warning: many new connections at once may cost segments: %v", err))
 	}
 }
 

@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	// gentleRate is at which a window is filled and drained, in frames a second:
-	// most of them are control segments, and nothing is measured there.
+	// gentleRate is the most at which a window is filled and drained, in frames a
+	// second: most of them are control segments, and nothing is measured there.
 	gentleRate = 200_000
 	// settling bounds the wait for what was sent to have come, and settlePoll is how
 	// often that is looked at.
@@ -50,6 +50,7 @@ type liveSession struct {
 	receiver  *generator.Receiver // of those that are no finwait
 	appliance *appliance
 	check     *recordCheck
+	behind    backlog
 	program   *program
 	idle      cpuUse
 	warm      bool // its connections are in every step of their lives
@@ -108,6 +109,8 @@ func (s *liveSession) atReceiver(fn func() error) error {
 
 func (s *liveSession) openGenerator() (err error) {
 	c := s.options.generatorConfig()
+	c.Hold = s.behind.hold
+	s.behind.sent = func() uint64 { return s.generator.Counts().Sent }
 	if s.wire != nil {
 		c.Interface = generator.TransmitInterface
 		return s.wire.AtTransmitter(func() error {
@@ -169,6 +172,7 @@ func (s *liveSession) openReceiver(ctx context.Context) (err error) {
 	if s.appliance, err = startAppliance(ctx, c); err != nil {
 		return errors.Join(err, listener.Close())
 	}
+	s.behind.workers = s.appliance.team.Workers()
 	return nil
 }
 
@@ -201,6 +205,7 @@ func (s *liveSession) follow(what string, steps int64, run func() (generator.Run
 // fill opens the window's connections, and loses nothing while it does.
 func (s *liveSession) fill(ctx context.Context) error {
 	before := s.ledger()
+	s.behind.begin()
 	run, err := s.follow("open connections", 3*int64(s.options.connections), func() (generator.Run, error) {
 		return s.generator.Fill(ctx, gentleRate)
 	})
@@ -232,6 +237,7 @@ func (s *liveSession) watchIdle(ctx context.Context) error {
 // drain closes all connections, ends the appliance, and judges its records.
 func (s *liveSession) drain(ctx context.Context) (*recordVerdict, error) {
 	before := s.ledger()
+	s.behind.begin()
 	run, err := s.follow("close connections", 4*int64(s.options.connections), func() (generator.Run, error) {
 		return s.generator.Drain(ctx, gentleRate)
 	})

@@ -133,6 +133,7 @@ type Worker struct {
 	team    *Team
 	id      int
 	member  Member
+	node    int         // of its CPU, see nodeOf
 	inbox   []*handover // by sender; none where nothing is handed over
 	horizon atomic.Int64
 	lost    func() (uint64, error)
@@ -150,7 +151,7 @@ type Worker struct {
 }
 
 func newWorker(team *Team, id, size int, m Member) *Worker {
-	w := &Worker{team: team, id: id, member: m}
+	w := &Worker{team: team, id: id, member: m, node: nodeOf(m.CPU)}
 	w.horizon.Store(math.MinInt64)
 	if size > 1 {
 		w.inbox = make([]*handover, size)

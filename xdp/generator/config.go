@@ -76,6 +76,9 @@ type Config struct {
 	Connections int
 	// CPU is where to run, below 0 for wherever.
 	CPU int
+	// Hold, unless it is nil, has Fill and Drain wait as long as it is true. It is
+	// asked before every pulse, on the generator's thread.
+	Hold func() bool
 }
 
 // DataSegments is how many data segments a connection must have so that its

@@ -79,9 +79,16 @@ type pace struct {
 	mode  uint32
 	rate  float64 // frames a second
 	pulse time.Duration
+	hold  func() bool // nil for never
 }
 
-func (g *Generator) pace(mode uint32, rate float64) pace { return pace{mode, rate, g.config.Pulse} }
+func (g *Generator) pace(mode uint32, rate float64) pace {
+	p := pace{mode: mode, rate: rate, pulse: g.config.Pulse}
+	if mode != modeLoad {
+		p.hold = g.config.Hold
+	}
+	return p
+}
 
 // run does one piece of work on the generator's thread.
 func (g *Generator) run(ctx context.Context, what string, p pace, done func(*Counts, time.Duration) bool) (Run, error) {
@@ -118,6 +125,10 @@ func (g *Generator) work(ctx context.Context, p pace, done func(*Counts, time.Du
 		}
 		if ctx.Err() != nil {
 			return r, context.Cause(ctx)
+		}
+		if p.hold != nil && p.hold() {
+			p.rest()
+			continue
 		}
 		frames := uint64(stride)
 		if p.rate > 0 {
@@ -169,7 +180,10 @@ func (p *pace) owed(due float64, last time.Time) (float64, time.Time) {
 
 // rest waits for the next pulse, or as long as a frame takes at a low rate.
 func (p *pace) rest() {
-	d := max(p.pulse, min(time.Duration(float64(time.Second)/p.rate), longestRest))
+	d := p.pulse
+	if p.rate > 0 {
+		d = max(d, min(time.Duration(float64(time.Second)/p.rate), longestRest))
+	}
 	pause := unix.NsecToTimespec(d.Nanoseconds())
 	// Not by the Go runtime's leave, which after a sleep of milliseconds looks after
 	// all threads thousands of times a second: that would be measured with the
