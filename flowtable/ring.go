@@ -15,12 +15,27 @@ type Records interface {
 	Commit()
 }
 
+// Bell wakes a consumer that waits for any of several rings.
+type Bell chan struct{}
+
+// NewBell makes a bell that has not rung.
+func NewBell() Bell { return make(Bell, 1) }
+
+// Ring wakes whoever waits, or next begins to. It does not wait itself.
+func (b Bell) Ring() {
+	select {
+	case b <- struct{}{}:
+	default: // it has rung, and nobody has come yet
+	}
+}
+
 // Ring hands records from one worker to one publisher: single producer,
 // single consumer, no locks, no allocation.
 type Ring struct {
 	buffer []Record
 	mask   uint64
 	wait   bool
+	bell   atomic.Pointer[Bell] // of who reads; nil before somebody does
 
 	_      [64]byte
 	tail   atomic.Uint64 // written by the producer
@@ -47,6 +62,7 @@ func (r *Ring) Next() *Record {
 		if r.seen = r.head.Load(); tail-r.seen <= r.mask {
 			break
 		}
+		r.Announce()
 		if !r.wait {
 			return nil
 		}
@@ -57,11 +73,38 @@ func (r *Ring) Next() *Record {
 	return &r.buffer[tail&r.mask]
 }
 
-// Commit is for the producer.
-func (r *Ring) Commit() { r.tail.Store(r.tail.Load() + 1) }
+// Commit is for the producer. Each half of the ring that is written announces itself.
+func (r *Ring) Commit() {
+	tail := r.tail.Load() + 1
+	r.tail.Store(tail)
+	if tail&(r.mask>>1) == 0 {
+		r.Announce()
+	}
+}
+
+// Announce is for the producer: it rings the consumer's bell, which costs as much as
+// some records do.
+func (r *Ring) Announce() {
+	if b := r.bell.Load(); b != nil {
+		b.Ring()
+	}
+}
+
+// Empty is for the producer: the consumer has given back all that was written.
+func (r *Ring) Empty() bool { return r.tail.Load() == r.head.Load() }
 
 // Close is for the producer: no more records will come.
-func (r *Ring) Close() { r.closed.Store(true) }
+func (r *Ring) Close() {
+	r.closed.Store(true)
+	r.Announce()
+}
+
+// Wake is for the consumer: from now on b rings where there is something to be read,
+// and it rings at once, for what there is already.
+func (r *Ring) Wake(b Bell) {
+	r.bell.Store(&b)
+	b.Ring()
+}
 
 // Read is for the consumer. It returns the longest run of records that lies
 // in one piece, empty where there is none; they are the consumer's until

@@ -102,3 +102,47 @@ func TestRingIsFull(t *testing.T) {
 		t.Error("an empty, closed ring is not done")
 	}
 }
+
+// A consumer is woken by what is announced, by each half of the ring, by a ring that is
+// full and by its end, and once for all that was there before it came.
+func TestBell(t *testing.T) {
+	ring, bell := NewRing(8, false), NewBell()
+	write := func(n int) {
+		for range n {
+			if ring.Next() != nil {
+				ring.Commit()
+			}
+		}
+	}
+	rung := func(why string, want bool) {
+		t.Helper()
+		select {
+		case <-bell:
+			if !want {
+				t.Errorf("%s: it rang", why)
+			}
+		default:
+			if want {
+				t.Errorf("%s: it did not ring", why)
+			}
+		}
+	}
+	write(1)
+	ring.Announce() // to nobody
+	ring.Wake(bell)
+	rung("there was something before", true)
+	write(2)
+	rung("few records", false)
+	ring.Announce()
+	ring.Announce()
+	rung("they are announced", true)
+	rung("once", false)
+	write(1)
+	rung("half of the ring", true)
+	write(4)
+	rung("the other half", true)
+	write(1)
+	rung("no room", true)
+	ring.Close()
+	rung("the end", true)
+}

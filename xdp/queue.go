@@ -8,8 +8,6 @@ import (
 	"unsafe"
 
 	"github.com/cilium/ebpf"
-	"golang.org/x/sys/unix"
-
 	"github.com/finwait/finwait/flowtable/segment"
 )
 
@@ -23,8 +21,7 @@ type Queue struct {
 	held      []uint64 // UMEM addresses of the segments last handed out
 	malformed atomic.Uint64
 	gone      error // sticky: the kernel tells it once
-	poll      [1]unix.PollFd
-	timeout   unix.Timespec
+	awaiter   *awaiter
 	busy      bool // it empties the NIC's queue itself
 }
 
@@ -50,10 +47,13 @@ func openQueue(c queueConfig) (*Queue, error) {
 			return nil, errors.Join(fmt.Errorf("queue %d of interface %q: %w", c.Index, c.Name, err), s.close())
 		}
 	}
+	awaiter, err := openAwaiter(s.fd)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("queue %d of interface %q: %w", c.Index, c.Name, err), s.close())
+	}
 	return &Queue{
 		name: c.Name, index: c.Index, id: c.ID, socket: s, busy: c.BusyPoll,
-		held: make([]uint64, 0, c.RingSize),
-		poll: [1]unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLIN}},
+		held: make([]uint64, 0, c.RingSize), awaiter: awaiter,
 	}, nil
 }
 
@@ -152,20 +152,11 @@ func (q *Queue) take(batch []*segment.Segment) int {
 
 // await returns when a segment is there or time is up.
 func (q *Queue) await(wait time.Duration) error {
-	q.timeout = unix.NsecToTimespec(wait.Nanoseconds())
-	q.poll[0].Revents = 0
-	// Without telling the Go runtime, as worker.nap, so that a signal may end it at
-	// any time.
-	ready, _, errno := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&q.poll[0])), uintptr(len(q.poll)),
-		uintptr(unsafe.Pointer(&q.timeout)), 0, 0, 0)
-	switch errno {
-	case 0:
-	case unix.EINTR:
-		ready = 0
-	default:
-		return fmt.Errorf("wait for segments on queue %d of interface %q: %w", q.index, q.name, errno)
+	ready, err := q.awaiter.wait(wait)
+	if err != nil {
+		return fmt.Errorf("wait for segments on queue %d of interface %q: %w", q.index, q.name, err)
 	}
-	if ready > 0 || q.gone != nil {
+	if ready || q.gone != nil {
 		return q.gone
 	}
 	// A socket whose interface is gone polls as if nothing came
@@ -177,4 +168,4 @@ func (q *Queue) await(wait time.Duration) error {
 }
 
 // Close unbinds the socket. No Receive may be under way.
-func (q *Queue) Close() error { return q.socket.close() }
+func (q *Queue) Close() error { return errors.Join(q.awaiter.close(), q.socket.close()) }

@@ -36,7 +36,7 @@ const (
 	clockInterval = 5 * time.Second
 	// roomInterval is how often the kernel is asked whether its flow table had
 	// no room: well below the linger after which records are written.
-	roomInterval = 250 * time.Millisecond
+	roomInterval = 500 * time.Millisecond
 	// sweepInterval is how often kernel entries without an owner are looked
 	// for, and sweepMargin how much longer than any timeout they are idle.
 	sweepInterval = time.Minute

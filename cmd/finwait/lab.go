@@ -207,7 +207,7 @@ func startInLab(ctx context.Context, network *lab.Network, at labCapture, listen
 		maxFlows: labFlows,
 		recent:   labRecent,
 		timeouts: flowtable.LiveTimeouts(),
-		polling:  presetPolling(at.gateway != nil),
+		polling:  presetPolling(at.gateway != nil, false),
 		listener: listener,
 		patience: lastRecords,
 		report:   func(line string) { fmt.Fprintln(stderr, line) },

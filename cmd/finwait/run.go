@@ -101,7 +101,7 @@ those of the connections that were open at the end too.`,
 		if o.sequence, err = isSequence(*accounting); err != nil {
 			return err
 		}
-		if o.polling, err = polling.validated(o.mode == modeGateway); err != nil {
+		if o.polling, err = polling.validated(o.mode == modeGateway, o.owners); err != nil {
 			return err
 		}
 		o.busyPoll = polling.busy

@@ -3,7 +3,80 @@ package worker
 import (
 	"testing"
 	"time"
+
+	"github.com/finwait/finwait/flowtable"
 )
+
+func newTestAlarm(t *testing.T) *alarm {
+	t.Helper()
+	a, err := newAlarm()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := a.close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return a
+}
+
+// TestAlarm: it sleeps for as long as it is told, every time, and allocates nothing.
+func TestAlarm(t *testing.T) {
+	a := newTestAlarm(t)
+	for _, d := range []time.Duration{20 * time.Millisecond, time.Millisecond, 5 * time.Millisecond} {
+		before := time.Now()
+		a.sleep(d)
+		if took := time.Since(before); took < d {
+			t.Errorf("it slept %v, not %v", took, d)
+		}
+	}
+	if n := testing.AllocsPerRun(20, func() { a.sleep(time.Microsecond) }); n != 0 {
+		t.Errorf("%v allocations for each sleep", n)
+	}
+}
+
+// TestAnnounce: a pause gives the publisher what there is, a short one not more often
+// than every leastPause, and none where there is nothing.
+func TestAnnounce(t *testing.T) {
+	ring, bell := flowtable.NewRing(16, false), flowtable.NewBell()
+	ring.Wake(bell)
+	<-bell
+	w := &Worker{member: Member{Ring: ring}}
+	rings := func(at, pause time.Duration) bool {
+		w.turnedAt = int64(at)
+		w.announce(pause)
+		select {
+		case <-bell:
+			return true
+		default:
+			return false
+		}
+	}
+	if rings(time.Second, time.Hour) {
+		t.Error("it announced an empty ring")
+	}
+	ring.Next()
+	ring.Commit()
+	for _, step := range []struct {
+		at, pause time.Duration
+		want      bool
+	}{
+		{time.Second, 0, true},
+		{time.Second + leastPause/2, 0, false},
+		{time.Second + leastPause/2, leastPause, true},
+		{time.Second + leastPause, 0, false},
+		{time.Second + 2*leastPause, 0, true},
+	} {
+		if got := rings(step.at, step.pause); got != step.want {
+			t.Errorf("at %v, before a pause of %v: %v, want %v", step.at, step.pause, got, step.want)
+		}
+	}
+	ring.Release(1)
+	if rings(time.Hour, time.Hour) {
+		t.Error("it announced what had been taken")
+	}
+}
 
 // TestPatience: a full batch is followed by another look at once, a part of one
 // by a nap, and only silence by waiting for the source.
@@ -20,13 +93,15 @@ func TestPatience(t *testing.T) {
 		"part of one":       {DefaultPolling(), 3, 0, 0, true},
 		"nothing, lately":   {DefaultPolling(), 0, 2 * ms, 0, true},
 		"nothing for long":  {DefaultPolling(), 0, 20 * ms, idleWait, false},
+		"nobody wakes it":   {Polling{Nap: time.Hour, Rest: shortest}, 0, 20 * ms, 0, true},
 		"no nap":            {Polling{}, 3, 0, idleWait, false},
 		"spinning":          {Polling{Spin: 3 * time.Millisecond, Nap: time.Hour}, 0, 2 * ms, 0, false}, // an hour's nap would not pass
 		"spun long enough":  {Polling{Spin: time.Millisecond}, 0, 2 * ms, idleWait, false},
 		"spinning for ever": {Polling{Spin: -1, Nap: time.Hour}, 0, 1000 * ms, 0, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := &Worker{team: &Team{}, received: test.received, heardAt: 1e9, turnedAt: 1e9 + test.silence}
+			w := &Worker{team: &Team{}, member: Member{Ring: flowtable.NewRing(1, false)}, alarm: newTestAlarm(t),
+				received: test.received, heardAt: 1e9, turnedAt: 1e9 + test.silence}
 			w.team.Poll(test.polling)
 			before := time.Now()
 			if got := w.patience(idleWait); got != test.want {

@@ -6,21 +6,23 @@ import (
 	"github.com/finwait/finwait/flowtable"
 )
 
-// A publisher that finds all rings empty sleeps, longer each time: waiting for
-// none costs nothing. Even the shortest pause lets some records come together,
-// since being woken for one costs more than delivering a hundred; the rings hold
-// what comes meanwhile.
-const (
-	minPause = 10 * time.Millisecond
-	maxPause = 40 * time.Millisecond
-)
+// callInterval is how often Publish calls idle at least, and how long a record waits at
+// most whose ring nobody announces.
+const callInterval = 500 * time.Millisecond
 
 // Publish gives the records of all rings to deliver until every ring is
 // closed and empty. The records are deliver's until it returns; as long as it
-// takes, its rings fill. idle is called whenever there are none, at least every 40
-// ms; it may be nil.
+// takes, its rings fill. Between two deliveries it sleeps until a ring is announced,
+// which a worker does when it has been through what came, so that waiting for none costs
+// nothing and being woken is for many. idle is called whenever there are none, at
+// least every half second; it may be nil.
 func Publish(rings []*flowtable.Ring, deliver func([]flowtable.Record), idle func()) {
-	pause := minPause
+	bell := flowtable.NewBell()
+	for _, ring := range rings {
+		ring.Wake(bell)
+	}
+	call := time.NewTicker(callInterval)
+	defer call.Stop()
 	for open := len(rings); open > 0; {
 		open = 0
 		empty := true
@@ -35,15 +37,14 @@ func Publish(rings []*flowtable.Ring, deliver func([]flowtable.Record), idle fun
 				empty = false
 			}
 		}
-		switch {
-		case !empty:
-			pause = minPause
-		case open > 0:
+		if empty && open > 0 {
 			if idle != nil {
 				idle()
 			}
-			time.Sleep(pause)
-			pause = min(2*pause, maxPause)
+			select {
+			case <-bell:
+			case <-call.C:
+			}
 		}
 	}
 }

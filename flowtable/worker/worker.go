@@ -37,20 +37,24 @@ import (
 
 const (
 	batchSize = 64
-	// idleWait is how long a worker sleeps when nothing comes. Timers
+	// idleWait is how long a worker waits for its source when nothing comes. Timers
 	// are looked at once per turn.
-	idleWait = 10 * time.Millisecond
+	idleWait = 50 * time.Millisecond
 	// teamWait is the same where the others wait for its horizon:
 	// below the time in which a hand-over ring fills, and not so short that
-	// waking up for nothing costs more than the work.
-	teamWait = 5 * time.Millisecond
+	// waking up for nothing costs more than the work. They do not after teamQuiet without
+	// a segment of any of them.
+	teamWait  = 5 * time.Millisecond
+	teamQuiet = int64(100 * time.Millisecond)
 	// settling is how long a segment may take from its time stamp in the
 	// kernel program to the socket's ring: the kernel fills the ring when it
 	// has been through a batch of frames, and a hypervisor may take the CPU
 	// away meanwhile.
 	settling = int64(4 * time.Millisecond)
-	// lossInterval is how often a source is asked what it lost.
-	lossInterval = int64(100 * time.Millisecond)
+	// lossInterval is how often a source is asked what it lost, and restingLossInterval
+	// where nothing came since it was asked last: nothing is lost where nothing comes.
+	lossInterval        = int64(100 * time.Millisecond)
+	restingLossInterval = 5 * lossInterval
 	// drainLimit bounds what is still taken from a source at the end, so
 	// that traffic cannot keep a worker from stopping.
 	drainLimit = 1 << 16
@@ -86,6 +90,7 @@ type Team struct {
 	workers []*Worker
 	lossAt  atomic.Int64
 	fullAt  atomic.Int64
+	heardAt atomic.Int64 // when any of several last received segments, to a millisecond
 	dealing atomic.Int32 // workers that may still hand segments over
 }
 
@@ -144,7 +149,9 @@ type Worker struct {
 	heardAt       int64 // when the source last had something
 	sinceNap      int   // segments since the last nap
 	nap           time.Duration
-	nextLossCheck int64
+	alarm         *alarm
+	announcedAt   int64 // when the publisher was last told of records
+	lossCheckedAt int64
 	lossSeen      int64
 	fullSeen      int64
 	batch         [batchSize]*segment.Segment
@@ -182,13 +189,13 @@ func (w *Worker) Run(ctx context.Context) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	defer takePlace()()
-	wait := idleWait
-	if len(w.inbox) > 0 {
-		wait = teamWait
+	var err error
+	if w.alarm, err = newAlarm(); err == nil {
+		defer w.alarm.close()
+		err = w.pin()
 	}
-	err := w.pin()
 	for err == nil && ctx.Err() == nil {
-		err = w.turn(w.patience(wait))
+		err = w.turn(w.patience(w.wait()))
 	}
 	for n := 0; err == nil && n < drainLimit; n += batchSize {
 		before := w.stats.Received.Load()
@@ -201,6 +208,14 @@ func (w *Worker) Run(ctx context.Context) error {
 		return nil
 	}
 	return fmt.Errorf("worker %d: %w", w.id, err)
+}
+
+// wait is how long the worker waits for its source where it has nothing to do.
+func (w *Worker) wait() time.Duration {
+	if len(w.inbox) > 0 && w.turnedAt-w.team.heardAt.Load() < teamQuiet {
+		return teamWait
+	}
+	return idleWait
 }
 
 // finish waits for what the rest of the team still deals out, and writes
@@ -239,6 +254,9 @@ func (w *Worker) turn(wait time.Duration) error {
 		}
 		w.member.Table.Advance(now)
 		return err
+	}
+	if n > 0 && now-w.team.heardAt.Load() > int64(time.Millisecond) {
+		w.team.heardAt.Store(now)
 	}
 	w.deal(n)
 	if n == len(w.batch) {
@@ -329,11 +347,20 @@ func (w *Worker) earliest(horizon int64) (from int, limit int64) {
 	return from, min(horizon, second)
 }
 
+// lossCheckDue tells whether the source is to be asked what it lost.
+func (w *Worker) lossCheckDue(now int64) bool {
+	interval := lossInterval
+	if w.heardAt <= w.lossCheckedAt {
+		interval = restingLossInterval
+	}
+	return now-w.lossCheckedAt >= interval
+}
+
 // watchLoss marks what may have missed a segment. A segment that any source
 // lost may have belonged to any table.
 func (w *Worker) watchLoss(now int64) {
-	if w.lost != nil && now >= w.nextLossCheck {
-		w.nextLossCheck = now + lossInterval
+	if w.lost != nil && w.lossCheckDue(now) {
+		w.lossCheckedAt = now
 		if lost, err := w.lost(); err == nil && lost > w.stats.Lost.Load() {
 			w.stats.Lost.Store(lost)
 			w.team.lossAt.Store(now)

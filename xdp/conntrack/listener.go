@@ -46,11 +46,15 @@ const (
 	receiveBuffer = 8 << 20
 	// reportSize is more than any report has.
 	reportSize = 16 << 10
-	// A listener that finds nothing sleeps, longer each time: being woken for every
-	// report would cost the gateway more than the report. The receive buffer holds
+	// A listener sleeps after it has taken what there was: being woken for every report
+	// would cost the gateway more than the report. It sleeps the longer the fewer there
+	// were, and less than half as long after more than manyReports. The receive buffer holds
 	// what comes meanwhile, and a record asks a second later at the earliest.
 	leastPause   = 5 * time.Millisecond
 	longestPause = 50 * time.Millisecond
+	manyReports  = 2000
+	// quietPauses is after how many pauses in which nothing came it has the kernel wake it.
+	quietPauses = 10
 	// readAgain is the least time between two readings of the kernel's table.
 	readAgain = 2 * time.Second
 )
@@ -87,6 +91,7 @@ type Listener struct {
 	config   Config
 	known    *translations
 	events   int // descriptor of the socket that the reports come to
+	woken    int // descriptor that can be read once it is to be closed (eventfd(2))
 	table    *table
 	warnings []string
 	stats    Stats
@@ -106,7 +111,7 @@ func Open(c Config) (*Listener, error) {
 	if c.Report == nil {
 		c.Report = func(error) {}
 	}
-	l := &Listener{config: c, events: -1, stale: make(chan struct{}, 1), closing: make(chan struct{})}
+	l := &Listener{config: c, events: -1, woken: -1, stale: make(chan struct{}, 1), closing: make(chan struct{})}
 	if err := l.open(); err != nil {
 		return nil, fmt.Errorf("follow connection tracking: %w", errors.Join(err, l.closeSockets()))
 	}
@@ -128,6 +133,9 @@ func (l *Listener) open() (err error) {
 	}
 	if err := l.checkEvents(); err != nil {
 		return err
+	}
+	if l.woken, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		return fmt.Errorf("make an eventfd: %w", err)
 	}
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_NETFILTER)
 	if err != nil {
@@ -176,34 +184,47 @@ func (l *Listener) Other(t segment.Tuple) (segment.Tuple, bool) { return l.known
 // Close ends it.
 func (l *Listener) Close() error {
 	close(l.closing)
-	l.table.close() // ends a reading that is under way
+	l.table.close()                             // ends a reading that is under way
+	_, err := unix.Write(l.woken, []byte{7: 1}) // not 0 in either order of octets
 	l.running.Wait()
-	return l.closeSockets()
+	return errors.Join(err, l.closeSockets())
 }
 
 func (l *Listener) closeSockets() error {
 	if l.table != nil {
 		l.table.close()
 	}
-	if l.events >= 0 {
-		return unix.Close(l.events)
+	var errs []error
+	for _, fd := range []int{l.events, l.woken} {
+		if fd >= 0 {
+			errs = append(errs, unix.Close(fd))
+		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // listen takes the kernel's reports until Close.
 func (l *Listener) listen() {
 	buffer := make([]byte, reportSize)
-	pause := leastPause
+	pause, quiet := leastPause, 0
 	for {
+		before := l.stats.Reports.Load()
 		some, err := l.drain(buffer)
 		if err != nil {
 			l.config.Report(fmt.Errorf("connection tracking's events: %w", err))
 			return
 		}
-		pause = min(2*pause, longestPause)
+		quiet++
 		if some {
-			pause = leastPause
+			quiet = 0
+		}
+		if l.stats.Reports.Load()-before > manyReports {
+			pause = max(pause/2, leastPause)
+		} else {
+			pause = min(2*pause, longestPause)
+		}
+		if quiet > quietPauses {
+			l.await()
 		}
 		select {
 		case <-l.closing:
@@ -211,6 +232,12 @@ func (l *Listener) listen() {
 		case <-time.After(pause):
 		}
 	}
+}
+
+// await returns when there are reports, or Close wants it to.
+func (l *Listener) await() {
+	on := []unix.PollFd{{Fd: int32(l.events), Events: unix.POLLIN}, {Fd: int32(l.woken), Events: unix.POLLIN}}
+	_, _ = unix.Poll(on, -1) // interrupted, it is only early
 }
 
 // drain takes the reports that are there.
