@@ -79,7 +79,7 @@ type Config struct {
 
 // Stats counts what the kernel told. Anyone may read.
 type Stats struct {
-	Reports   atomic.Uint64 // of new and destroyed entries, of whatever protocol
+	Reports   atomic.Uint64 // of new and destroyed entries of TCP connections
 	Overruns  atomic.Uint64 // times that reports found no room in the socket's buffer, and were lost
 	Readings  atomic.Uint64 // of the kernel's whole table
 	Forgotten atomic.Uint64 // translations that were not over and had to make room
@@ -142,6 +142,9 @@ func (l *Listener) open() (err error) {
 		return fmt.Errorf("open netlink socket: %w", err)
 	}
 	l.events = fd
+	if err := attachFilter(fd); err != nil {
+		return err
+	}
 	// Without CAP_NET_ADMIN in the first namespace the buffer stays smaller.
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, l.config.ReceiveBuffer); err != nil {
 		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, l.config.ReceiveBuffer); err != nil {

@@ -220,3 +220,34 @@ func TestEventsOff(t *testing.T) {
 		t.Errorf("warnings %q", l.Warnings())
 	}
 }
+
+// Of what is not TCP the kernel reports nothing, and of TCP each beginning and each end.
+func TestOnlyTCP(t *testing.T) {
+	network := gateway(t)
+	l := listen(t, network, Config{Room: 16})
+	err := network.Do(lab.Gateway, func() error {
+		for port := range uint16(5) {
+			ends := netlink.IPTuple{SrcIP: net.IP{10, 0, 0, 7}, DstIP: net.IP{192, 0, 2, 80}, SrcPort: 1000 + port, DstPort: 53, Protocol: unix.IPPROTO_UDP}
+			back := ends
+			back.SrcIP, back.DstIP, back.SrcPort, back.DstPort = ends.DstIP, ends.SrcIP, ends.DstPort, ends.SrcPort
+			err := netlink.ConntrackCreate(netlink.ConntrackTable, unix.AF_INET, &netlink.ConntrackFlow{FamilyType: unix.AF_INET, TimeOut: 100, Forward: ends, Reverse: back})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries := translated(t, network, 0, 3)
+	eventually(t, "translations", func() bool { return l.knowsAll(entries) })
+	eventually(t, "reports", func() bool { return l.Stats().Reports.Load() == 3 })
+	if err := network.Do(lab.Gateway, func() error { return netlink.ConntrackTableFlush(netlink.ConntrackTable) }); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "ends", func() bool { return l.Stats().Known.Load() == 0 })
+	if n := l.Stats().Reports.Load(); n != 6 {
+		t.Errorf("%d reports, of 3 TCP connections that began and ended", n)
+	}
+}
