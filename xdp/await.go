@@ -15,7 +15,8 @@ import (
 // runtime, so that the waiting goroutine's place to run is free meanwhile: its poller
 // waits for an epoll of ours (epoll(7)), in which stand the descriptor and a timer. The
 // runtime's own way would wake a thread for whatever arrives, also while nobody waits;
-// here the descriptor tells once for each wait (EPOLLONESHOT). Waiting allocates nothing.
+// here the descriptor tells once for each wait (EPOLLONESHOT), and nothing behind it.
+// Waiting allocates nothing.
 type awaiter struct {
 	file   *os.File // the epoll
 	fd     int      // of file
@@ -24,7 +25,8 @@ type awaiter struct {
 	timer  int
 	target int
 	set    unix.ItimerSpec
-	arm    unix.EpollEvent
+	arm    unix.EpollEvent // has the target tell once
+	rest   unix.EpollEvent // has it tell nothing
 	events [2]unix.EpollEvent
 	ready  bool // the target, at the last look
 }
@@ -48,9 +50,10 @@ func openAwaiter(target int) (a *awaiter, err error) {
 		return a, fmt.Errorf("make a timer: %w", err)
 	}
 	a.arm = unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLONESHOT, Fd: int32(target)}
+	a.rest = unix.EpollEvent{Events: unix.EPOLLONESHOT, Fd: int32(target)}
 	err = errors.Join(
 		unix.EpollCtl(a.fd, unix.EPOLL_CTL_ADD, a.timer, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(a.timer)}),
-		unix.EpollCtl(a.fd, unix.EPOLL_CTL_ADD, target, &unix.EpollEvent{Events: unix.EPOLLONESHOT, Fd: int32(target)}))
+		unix.EpollCtl(a.fd, unix.EPOLL_CTL_ADD, target, &a.rest))
 	if err != nil {
 		return a, fmt.Errorf("have an epoll wait: %w", err)
 	}
@@ -68,13 +71,24 @@ func (a *awaiter) wait(d time.Duration) (bool, error) {
 	a.ready = false
 	_, _, failed := unix.RawSyscall6(unix.SYS_TIMERFD_SETTIME, uintptr(a.timer), 0, uintptr(unsafe.Pointer(&a.set)), 0, 0, 0)
 	if failed == 0 {
-		_, _, failed = unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(a.fd), unix.EPOLL_CTL_MOD, uintptr(a.target), uintptr(unsafe.Pointer(&a.arm)), 0, 0)
+		failed = a.have(&a.arm)
 	}
 	if failed != 0 {
 		return false, failed
 	}
 	err := a.conn.Read(a.look)
+	if err == nil && !a.ready {
+		if failed = a.have(&a.rest); failed != 0 {
+			err = failed
+		}
+	}
 	return a.ready, err
+}
+
+// have changes what the target tells.
+func (a *awaiter) have(e *unix.EpollEvent) unix.Errno {
+	_, _, failed := unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(a.fd), unix.EPOLL_CTL_MOD, uintptr(a.target), uintptr(unsafe.Pointer(e)), 0, 0)
+	return failed
 }
 
 // see looks at what has happened; false for nothing.
