@@ -25,6 +25,10 @@ type Glance struct {
 	// NotBefore and NotAfter. These may be changed as Sights may.
 	Bounded             bool
 	NotBefore, NotAfter int64
+	// HalfClosed has those counted in place of shown that are half closed and sent
+	// their FIN after HalfClosedBy. These may be changed as Sights may.
+	HalfClosed   bool
+	HalfClosedBy int64
 	// NewestFirst has neighbours shown from the last to the first: slots tend to
 	// stand in the order in which their connections began.
 	NewestFirst bool
@@ -42,7 +46,7 @@ type Sight uint8
 
 // What becomes of it.
 const (
-	Show   Sight = iota // it is shown where it began within the bounds, else counted
+	Show   Sight = iota // it is shown where it lies within the bounds, else counted
 	Count               // it is counted
 	Pass                // it does not fit
 	Insist              // it is shown in any case

@@ -33,6 +33,9 @@ func (t *Table) Look(g *Glance, yield func(Place, *Record) bool) {
 		if g.Bounded {
 			l.bound()
 		}
+		if g.HalfClosed {
+			l.halfClosed()
+		}
 		if !l.show() {
 			return
 		}

@@ -22,15 +22,16 @@ import (
 //
 // A table that is never asked has no notes. The first question takes their memory.
 
-// notes are all that is noted of a table's slots, by strides. Either array is nil
+// notes are all that is noted of a table's slots, by strides. An array is nil
 // until it is needed, and stays so where there is no memory for it.
 type notes struct {
 	strides   uint64
 	locks     []sync.Mutex // of strides
 	spans     []strideSpans
 	ends      []strideEnds
-	makeSpans sync.Once
-	makeEnds  sync.Once
+	closes    []strideCloses
+
+	makeSpans, makeEnds, makeCloses sync.Once
 }
 
 // groups is how many are in a stride.
@@ -70,8 +71,8 @@ func (n *notes) withEnds() []strideEnds {
 }
 
 func (n *notes) release() error {
-	err := errors.Join(Release(n.spans), Release(n.ends))
-	n.spans, n.ends = nil, nil
+	err := errors.Join(Release(n.spans), Release(n.ends), Release(n.closes))
+	n.spans, n.ends, n.closes = nil, nil, nil
 	return err
 }
 

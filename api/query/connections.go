@@ -22,7 +22,7 @@ func Connections(ctx context.Context, live history.Live, names *api.Names, f *Fi
 	)
 	l := newLook(live, names, f, o.by.needs, names.At(now))
 	defer l.release()
-	if l.whole && o.by.start != 0 { // the sooner the first are known, the fewer are looked at
+	if l.whole && (o.by.start != 0 || o.byHalfClosed()) { // the sooner the first are known, the fewer are looked at
 		l.batch = min(max(limit, fewest), history.Rows)
 		l.glance.NewestFirst = o.Descending == (o.by.start > 0)
 	}

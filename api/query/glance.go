@@ -89,5 +89,8 @@ func (o *Order) restrict(g *flowtable.Glance, last ranked, now int64) {
 				g.Sights[of] = flowtable.Count
 			}
 		}
+		if o.byHalfClosed() && last.value > 0 {
+			g.HalfClosed, g.HalfClosedBy = true, now-last.value
+		}
 	}
 }

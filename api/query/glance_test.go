@@ -234,24 +234,29 @@ func parseLive(text string) (*Filter, []*ParameterError) {
 
 // A glance is as narrow as the filter lets it be.
 func TestGlances(t *testing.T) {
-	shown := func(text string, by string, limit int) (shown int) {
+	const now = apitest.Epoch + 3e9
+	shown := func(text string, by string, limit int, now int64) (shown int) {
 		live := &watched{Table: openTable(t, 6000)}
-		if _, err := Connections(t.Context(), live, testNames, parse(t, text, Followed), order(t, by, Followed), limit, apitest.Epoch+3e9); err != nil {
+		if _, err := Connections(t.Context(), live, testNames, parse(t, text, Followed), order(t, by, Followed), limit, now); err != nil {
 			t.Fatal(err)
 		}
 		return live.shown
 	}
-	all := shown("", "-retransmits", 10)
+	all := shown("", "-retransmits", 10, now)
 	if all != 6000 {
 		t.Errorf("%d of 6000 connections were shown", all)
 	}
 	for text, most := range map[string]int{"server_port=8001": 1500, "client_state=SYN-SENT": 1750, "state=CLOSE-WAIT": 2500, "state=SYN-SENT&vlan=2": 1750, "server=10.0.0.0/8": 0} {
-		if n := shown(text, "-retransmits", 10); n > most {
+		if n := shown(text, "-retransmits", 10, now); n > most {
 			t.Errorf("%s: %d were shown, want %d at most", text, n, most)
 		}
 	}
+	const halfClosed = "client_state=FIN-WAIT-2&server_state=CLOSE-WAIT"
+	if all, n := shown(halfClosed, "-retransmits", 10, now+5e9), shown(halfClosed, "-close_wait", 10, now+5e9); n > all-100 {
+		t.Errorf("%d of %d half closed were shown for the first 10", n, all)
+	}
 	for _, by := range []string{"-age", "age", "start_at", "-start_at", "-close_wait"} {
-		if n := shown("", by, 10); n > 4500 {
+		if n := shown("", by, 10, now); n > 4500 {
 			t.Errorf("by %s: %d were shown", by, n)
 		}
 	}

@@ -61,6 +61,10 @@ func ParseOrder(text string, of Scope) (Order, error) {
 // published, or its reverse.
 func (o *Order) ByPublication() bool { return o.by == nil }
 
+// byHalfClosed tells whether connections that are half closed are sorted by a time that is
+// at most the time since their FIN, longest first.
+func (o *Order) byHalfClosed() bool { return o.by.half && o.Descending }
+
 // ranked is a connection in an order.
 type ranked struct {
 	value int64

@@ -25,6 +25,7 @@ type quantity struct {
 	live  bool // of connections that are followed alone
 	needs knowledge
 	fin   bool // known only of connections with a FIN
+	half  bool // where a connection is half closed, at most since when
 	start int8 // 1 where it grows with the time of the first segment alone, -1 where it falls
 	value func(f *frame, i int) (int64, bool)
 	// codes are those of the values, nil where there are none. A connection
@@ -118,7 +119,7 @@ func betweenQuantity(name, doc string, from, to flowtable.Moment) quantity {
 
 // phaseQuantity is a phase; of a connection that is followed, so far.
 func phaseQuantity(p flowtable.Phase, doc string) quantity {
-	return quantity{name: p.String(), doc: doc, unit: InNanoseconds, needs: closed, fin: true,
+	return quantity{name: p.String(), doc: doc, unit: InNanoseconds, needs: closed, fin: true, half: p == flowtable.CloseWait || p == flowtable.Teardown,
 		value: func(f *frame, i int) (int64, bool) { return f.phase(i, p) },
 		codes: func(b *history.Block) *[history.Rows]history.Code { return &b.Phases[p] }}
 }
