@@ -25,11 +25,11 @@ import (
 // notes are all that is noted of a table's slots, by strides. An array is nil
 // until it is needed, and stays so where there is no memory for it.
 type notes struct {
-	strides   uint64
-	locks     []sync.Mutex // of strides
-	spans     []strideSpans
-	ends      []strideEnds
-	closes    []strideCloses
+	strides uint64
+	locks   []sync.Mutex // of strides
+	spans   []strideSpans
+	ends    []strideEnds
+	closes  []strideCloses
 
 	makeSpans, makeEnds, makeCloses sync.Once
 }
