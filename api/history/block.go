@@ -46,11 +46,13 @@ type Block struct {
 	// Phases follow from At. A question about all records would otherwise spend
 	// most of its time on them.
 	Phases [flowtable.Phases][Rows]Code
+
+	summary Summary
 }
 
 // Side is one end of the connections.
 type Side struct {
-	Address        [Rows][16]byte
+	Address        Addresses
 	Packets        [Rows]uint64
 	Octets         [Rows]uint64
 	Payload        [Rows]uint64
@@ -67,16 +69,23 @@ const blockSize = int(unsafe.Sizeof(Block{}))
 // RecordSize is what one record takes in a block, in octets.
 const RecordSize = blockSize / Rows
 
-// Set makes row i a record.
+// Set makes row i a record. Rows of a block that is kept are set in their order.
 func (b *Block) Set(i int, r *flowtable.Record, publishedAt int64) {
+	if i == 0 {
+		b.summary.begin()
+	}
 	b.PublishedAt[i] = publishedAt
 	b.Serial[i] = r.Serial
 	b.StartAt[i], b.EndAt[i] = r.StartAt, r.EndAt
 	for m := range b.At {
 		b.At[m][i] = r.At[m]
 	}
-	b.Client.set(i, &r.Client)
-	b.Server.set(i, &r.Server)
+	if !b.Client.set(i, &r.Client) {
+		b.summary.ClientIPv4 = false
+	}
+	if !b.Server.set(i, &r.Server) {
+		b.summary.ServerIPv4 = false
+	}
 	b.HalfClosePayload[i] = r.HalfClosePayload
 	b.ReuseAfter[i] = r.ReuseAfter
 	b.ClientISN[i], b.ServerISN[i] = r.ClientISN, r.ServerISN
@@ -92,17 +101,20 @@ func (b *Block) Set(i int, r *flowtable.Record, publishedAt int64) {
 	b.Initiator[i] = r.Initiator
 	b.RSTBy[i] = r.RSTBy
 	b.EndReason[i] = r.EndReason
+	b.summary.EndReasons |= 1 << r.EndReason
 	b.Complete[i], b.Reused[i] = r.Complete, r.Reused
 	if b.Peer[i] != r.Peer {
 		b.Peer[i] = r.Peer
 	}
 	for p := range b.Phases {
-		b.Phases[p][i] = phaseCode(r, flowtable.Phase(p))
+		code := phaseCode(r, flowtable.Phase(p))
+		b.Phases[p][i] = code
+		b.summary.Phases[p].Add(code)
 	}
 }
 
-func (s *Side) set(i int, from *flowtable.Side) {
-	s.Address[i] = from.Address
+// set makes row i a side, and tells whether its address is of IPv4.
+func (s *Side) set(i int, from *flowtable.Side) (isIPv4 bool) {
 	s.Packets[i] = from.Packets
 	s.Octets[i] = from.Octets
 	s.Payload[i] = from.Payload
@@ -114,6 +126,7 @@ func (s *Side) set(i int, from *flowtable.Side) {
 	s.FINRetransmits[i] = from.FINRetransmits
 	s.TCPFlags[i] = from.TCPFlags
 	s.State[i] = from.State
+	return s.Address.set(i, &from.Address)
 }
 
 // Record returns row i.
@@ -153,7 +166,7 @@ func (b *Block) Record(i int) flowtable.Record {
 
 func (s *Side) side(i int) flowtable.Side {
 	return flowtable.Side{
-		Address:        s.Address[i],
+		Address:        s.Address.At(i),
 		Packets:        s.Packets[i],
 		Octets:         s.Octets[i],
 		Payload:        s.Payload[i],

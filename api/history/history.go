@@ -64,6 +64,7 @@ type Run struct {
 	From, To int
 	Position uint64     // of row 0 of the block
 	Names    *api.Names // of the records
+	Summary  *Summary   // of all rows of the block; nil while it is not full
 }
 
 // Live shows the connections that are still followed. It is used from many

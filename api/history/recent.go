@@ -162,8 +162,9 @@ func (h *Recent) Seek(_ context.Context, published int64) (uint64, error) {
 
 // Scan implements History.
 func (h *Recent) Scan(ctx context.Context, r Range, yield func(Run) bool) (overwritten uint64, err error) {
-	end := min(r.End, h.written.Load())
-	if first := h.first(h.written.Load()); r.First < first {
+	written := h.written.Load()
+	end := min(r.End, written)
+	if first := h.first(written); r.First < first {
 		overwritten = min(first, max(end, r.First)) - r.First
 		r.First += overwritten
 	}
@@ -175,7 +176,7 @@ func (h *Recent) Scan(ctx context.Context, r Range, yield func(Run) bool) (overw
 		if !r.Ascending {
 			next = Range{First: max(r.First, (end-1)/Rows*Rows), End: end}
 		}
-		more, kept := h.show(next, yield)
+		more, kept := h.show(next, written, yield)
 		switch {
 		case !kept && !r.Ascending: // and so is all that is older
 			return overwritten + end - r.First, nil
@@ -193,8 +194,9 @@ func (h *Recent) Scan(ctx context.Context, r Range, yield func(Run) bool) (overw
 	return overwritten, nil
 }
 
-// show yields positions of one block; kept is false where it was overwritten.
-func (h *Recent) show(r Range, yield func(Run) bool) (more, kept bool) {
+// show yields positions of one block, when so many were written at least; kept is
+// false where it was overwritten.
+func (h *Recent) show(r Range, written uint64, yield func(Run) bool) (more, kept bool) {
 	number := r.First / Rows
 	block, release := h.hold(number)
 	if block == nil {
@@ -202,7 +204,11 @@ func (h *Recent) show(r Range, yield func(Run) bool) (more, kept bool) {
 	}
 	defer release()
 	position := number * Rows
-	return yield(Run{Block: block, From: int(r.First - position), To: int(r.End - position), Position: position, Names: h.names}), true
+	run := Run{Block: block, From: int(r.First - position), To: int(r.End - position), Position: position, Names: h.names}
+	if position+Rows <= written {
+		run.Summary = &block.summary
+	}
+	return yield(run), true
 }
 
 // read calls look with the row of one position; it is false where that was

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/finwait/finwait/api"
 	"github.com/finwait/finwait/api/apitest"
 	"github.com/finwait/finwait/flowtable"
 )
@@ -113,6 +114,99 @@ func TestRecentAgainstASlice(t *testing.T) {
 	}
 	if _, err := NewRecent(0, apitest.Names()); err == nil {
 		t.Error("a ring of no records was made")
+	}
+}
+
+// A full block has a summary, which says of its rows what looking at each does, also
+// where the block was another's before.
+func TestSummaryAgainstRows(t *testing.T) {
+	rng := rand.New(rand.NewPCG(9, 10))
+	h := newRecent(t, 2*Rows)
+	summaries, told := 0, make(map[Summary]bool)
+	for n := 0; n < 14*Rows; {
+		records := make([]flowtable.Record, 1+rng.IntN(Rows))
+		for i := range records {
+			records[i] = apitest.RandomRecord(rng)
+			// Of some blocks much holds: the last row of one that has it is alone.
+			if kind, row := (n+i)/Rows%7, (n+i)%Rows; row > 0 && row < Rows-1 || kind < 4 {
+				uniform(&records[i], kind)
+			}
+		}
+		write(t, h, records...)
+		n += len(records)
+		if _, err := h.Scan(t.Context(), h.kept(rng.IntN(2) == 0), func(run Run) bool {
+			full := run.Position+Rows <= uint64(n)
+			if (run.Summary != nil) != full {
+				t.Fatalf("block at %d of %d records has a summary: %v", run.Position, n, run.Summary != nil)
+			}
+			if full {
+				summaries++
+				told[*run.Summary] = true
+				if want := summaryOf(run.Block); *run.Summary != want {
+					t.Fatalf("block at %d: %+v, want %+v", run.Position, *run.Summary, want)
+				}
+			}
+			return true
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if summaries < 14 || len(told) < 12 {
+		t.Errorf("only %d summaries, %d of them different", summaries, len(told))
+	}
+}
+
+func uniform(r *flowtable.Record, kind int) {
+	version4 := apitest.Address("10.1.2.3")
+	switch kind {
+	case 0, 4:
+		r.Client.Address, r.Server.Address = version4, version4
+	case 1:
+		r.Client.Address = version4
+	case 2, 5:
+		r.Seen = 0
+		r.Server.Address = version4
+	case 3:
+		r.EndReason = flowtable.EndClosed
+	}
+}
+
+// summaryOf looks at every row.
+func summaryOf(b *Block) Summary {
+	s := Summary{ClientIPv4: true, ServerIPv4: true}
+	for p := range s.Phases {
+		s.Phases[p].Least = Unknown
+	}
+	for i := range Rows {
+		r := b.Record(i)
+		client, server := api.Address(&r.Client.Address), api.Address(&r.Server.Address)
+		s.ClientIPv4, s.ServerIPv4 = s.ClientIPv4 && client.Is4(), s.ServerIPv4 && server.Is4()
+		s.EndReasons |= 1 << r.EndReason
+		for p := range s.Phases {
+			if ns, known := r.Phase(flowtable.Phase(p)); known {
+				s.Phases[p].Least = min(s.Phases[p].Least, Encode(ns))
+				s.Phases[p].End = max(s.Phases[p].End, Encode(ns)+1)
+			}
+		}
+	}
+	return s
+}
+
+// Bounds meet what has a code of theirs in it.
+func TestBoundsMeet(t *testing.T) {
+	none := Bounds{Least: Unknown}
+	var some Bounds
+	some.Least = Unknown
+	for _, code := range []Code{30, 20, Unknown, 25} {
+		some.Add(code)
+	}
+	for _, c := range []struct {
+		least, greatest Code
+		meet            bool
+	}{{0, 19, false}, {0, 20, true}, {22, 23, true}, {30, Unknown, true}, {31, Unknown, false}, {0, Unknown, true}} {
+		if some.Meet(c.least, c.greatest) != c.meet || none.Meet(c.least, c.greatest) {
+			t.Errorf("codes from %d to %d: %v of 20 to 30, %v of none", c.least, c.greatest, some.Meet(c.least, c.greatest), none.Meet(c.least, c.greatest))
+		}
 	}
 }
 

@@ -46,7 +46,7 @@ func spreadRecord(rng *rand.Rand, serial int) flowtable.Record {
 	r := apitest.FourWay()
 	r.Serial, r.StartAt = uint64(serial), apitest.Epoch+int64(serial)*1000
 	r.Client.Address = netip.AddrFrom4([4]byte{10, 0, byte(rng.UintN(16)), byte(rng.UintN(250))}).As16()
-	r.Server.Address = netip.AddrFrom4([4]byte{192, 0, 2, byte(rng.UintN(50))}).As16()
+	r.Server.Address = netip.AddrFrom4([4]byte{192, 0, 2, byte(rng.UintN(256))}).As16()
 	r.Client.Port, r.Server.Port = uint16(32768+rng.UintN(28000)), uint16(8000+rng.UintN(4))
 	at := r.StartAt
 	for m := range flowtable.RSTAt {

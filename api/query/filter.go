@@ -24,9 +24,15 @@ type Filter struct {
 
 // frame is what rows are looked at in.
 type frame struct {
-	block *history.Block
-	names *api.Names
-	now   int64 // on the records' clock, for connections that are followed
+	block   *history.Block
+	summary *history.Summary // nil where there is none
+	names   *api.Names
+	now     int64 // on the records' clock, for connections that are followed
+}
+
+// frameOf has the rows of a run.
+func frameOf(run *history.Run) frame {
+	return frame{block: run.Block, summary: run.Summary, names: run.Names}
 }
 
 // predicate narrows a selection in place, and returns what is left of it. Those
@@ -144,11 +150,15 @@ func terms[T ~uint8](needs knowledge, column func(*history.Block) *[history.Rows
 	}}
 }
 
-// narrowCodes leaves the rows whose code is from least to greatest, and those that
-// have none where they are wanted: a question reads four octets of a row there
-// rather than the times that the code is of.
-func narrowCodes(codes *[history.Rows]history.Code, rows []uint16, least, greatest history.Code, unknown bool) []uint16 {
-	n := 0
+// narrowCodes leaves the rows whose code of a phase is from least to greatest, and
+// those that have none where they are wanted: a question reads four octets of a row
+// there rather than the times that the code is of, and none of a block that has no
+// such code.
+func (f *frame) narrowCodes(p flowtable.Phase, rows []uint16, least, greatest history.Code, unknown bool) []uint16 {
+	if f.summary != nil && !unknown && !f.summary.Phases[p].Meet(least, greatest) {
+		return rows[:0]
+	}
+	codes, n := &f.block.Phases[p], 0
 	for _, row := range rows {
 		rows[n] = row
 		if c := codes[row]; c >= least && c <= greatest && c != history.Unknown || unknown && c == history.Unknown {

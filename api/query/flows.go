@@ -105,7 +105,8 @@ func (p *Page) fill(ctx context.Context, h history.History, f *Filter, o *Order,
 func (f *Filter) collect(ctx context.Context, h history.History, r history.Range, yield func(*Row) bool) (overwritten uint64, err error) {
 	var s selection
 	return h.Scan(ctx, r, func(run history.Run) bool {
-		rows := f.choose(&s, &frame{block: run.Block, names: run.Names}, run.From, run.To)
+		in := frameOf(&run)
+		rows := f.choose(&s, &in, run.From, run.To)
 		for k := range rows {
 			i := k
 			if !r.Ascending {
@@ -125,8 +126,9 @@ func (p *Page) rank(ctx context.Context, h history.History, f *Filter, o *Order,
 	var s selection
 	first := ranking{order: o, limit: limit + 1}
 	_, err := h.Scan(ctx, history.Range{First: c.first, End: c.last}, func(run history.Run) bool {
-		in := frame{block: run.Block, names: run.Names}
-		for _, row := range f.narrow(&in, first.entering(run.Block, s.all(run.From, run.To)), everything) {
+		in := frameOf(&run)
+		entering := first.entering(&in, s.all(run.From, run.To), run.Position+uint64(run.To))
+		for _, row := range f.narrow(&in, entering, everything) {
 			r := ranked{id: run.Position + uint64(row)}
 			r.value, r.known = o.by.value(&in, int(row))
 			if !r.known {
@@ -192,7 +194,8 @@ func (b *Batches) Next(ctx context.Context) (rows []Row, overwritten uint64, err
 	b.rows = b.rows[:0]
 	var s selection
 	overwritten, err = b.history.Scan(ctx, b.left, func(run history.Run) bool {
-		for _, row := range b.filter.choose(&s, &frame{block: run.Block, names: run.Names}, run.From, run.To) {
+		in := frameOf(&run)
+		for _, row := range b.filter.choose(&s, &in, run.From, run.To) {
 			b.rows = append(b.rows, Row{Record: run.Block.Record(int(row)), Names: run.Names, Position: run.Position + uint64(row)})
 		}
 		if b.left.Ascending {

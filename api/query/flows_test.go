@@ -44,7 +44,7 @@ func pages(t *testing.T, h history.History, f *Filter, o Order, limit int, betwe
 // Pages in any order show what sorting all records would, and stand still while
 // records come in.
 func TestPagesAgainstSorting(t *testing.T) {
-	records := randomRecords(11, 2500)
+	records := randomRecords(11, 4500)
 	for i := range records {
 		records[i].Client.Octets &= 7 // many are equal
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
 	"strings"
@@ -35,73 +36,97 @@ type Grouping struct {
 	networks [2]prefix // masks of IPv4 and IPv6
 	lengths  Networks
 
-	ids     ids
-	texts   texts             // of interfaces and owners
-	owners  map[uint64]uint64 // places of owners in texts
+	ids    ids
+	recent recent
+	texts  texts             // of interfaces and owners
+	owners map[uint64]uint64 // places of owners in texts
+
+	numbers [MaxGroupFields][atOnce]uint32
 	scratch [atOnce]groupID
 }
 
 // groupField is one field to group by.
 type groupField struct {
 	name string
-	// fill writes what the field is in each row to place n of the ids.
+	// number writes numbers of 32 bits that tell what the field is in each row: the
+	// second half of an id, less its base. It is false in blocks where these do not
+	// do.
+	number func(g *Grouping, f *frame, rows []uint16, to *[atOnce]uint32) bool
+	base   uint64
+	// fill writes the ids where numbers do not do, each at place n.
 	fill func(g *Grouping, f *frame, rows []uint16, ids []groupID, n int)
 	set  func(g *Grouping, key *api.GroupKey, id [2]uint64)
 }
 
 var groupFields = []groupField{
-	{"server", addressField(serverSide, false), func(_ *Grouping, k *api.GroupKey, id [2]uint64) { k.Server = new(whole(id).String()) }},
-	{"server_port", numberField(func(b *history.Block) *[history.Rows]uint16 { return &b.Server.Port }),
-		func(_ *Grouping, k *api.GroupKey, id [2]uint64) { k.ServerPort = new(uint16(id[1])) }},
-	{"server_network", addressField(serverSide, true), func(g *Grouping, k *api.GroupKey, id [2]uint64) { k.ServerNetwork = new(g.prefix(id).String()) }},
-	{"client", addressField(clientSide, false), func(_ *Grouping, k *api.GroupKey, id [2]uint64) { k.Client = new(whole(id).String()) }},
-	{"client_network", addressField(clientSide, true), func(g *Grouping, k *api.GroupKey, id [2]uint64) { k.ClientNetwork = new(g.prefix(id).String()) }},
-	{"close_kind", numberField(func(b *history.Block) *[history.Rows]flowtable.CloseKind { return &b.CloseKind }),
-		func(_ *Grouping, k *api.GroupKey, id [2]uint64) {
+	addressField("server", serverSide, false, func(_ *Grouping, k *api.GroupKey, id [2]uint64) { k.Server = new(whole(id).String()) }),
+	{name: "server_port", number: numberField(func(b *history.Block) *[history.Rows]uint16 { return &b.Server.Port }),
+		set: func(_ *Grouping, k *api.GroupKey, id [2]uint64) { k.ServerPort = new(uint16(id[1])) }},
+	addressField("server_network", serverSide, true, func(g *Grouping, k *api.GroupKey, id [2]uint64) { k.ServerNetwork = new(g.prefix(id).String()) }),
+	addressField("client", clientSide, false, func(_ *Grouping, k *api.GroupKey, id [2]uint64) { k.Client = new(whole(id).String()) }),
+	addressField("client_network", clientSide, true, func(g *Grouping, k *api.GroupKey, id [2]uint64) { k.ClientNetwork = new(g.prefix(id).String()) }),
+	{name: "close_kind", number: numberField(func(b *history.Block) *[history.Rows]flowtable.CloseKind { return &b.CloseKind }),
+		set: func(_ *Grouping, k *api.GroupKey, id [2]uint64) {
 			k.CloseKind = new(flowtable.CloseKind(id[1]).String())
 		}},
-	{"close_initiator", numberField(func(b *history.Block) *[history.Rows]flowtable.Party { return &b.Initiator }),
-		func(_ *Grouping, k *api.GroupKey, id [2]uint64) {
+	{name: "close_initiator", number: numberField(func(b *history.Block) *[history.Rows]flowtable.Party { return &b.Initiator }),
+		set: func(_ *Grouping, k *api.GroupKey, id [2]uint64) {
 			k.CloseInitiator = new(flowtable.Party(id[1]).String())
 		}},
-	{"interface", (*Grouping).fillInterfaces, func(g *Grouping, k *api.GroupKey, id [2]uint64) { k.Interface = &g.texts.list[id[1]] }},
-	{"vlan", numberField(func(b *history.Block) *[history.Rows]uint16 { return &b.VLAN }),
-		func(_ *Grouping, k *api.GroupKey, id [2]uint64) { k.VLAN = new(uint16(id[1])) }},
-	{"server_process", ownerField(serverSide), func(g *Grouping, k *api.GroupKey, id [2]uint64) { k.ServerProcess = &g.texts.list[id[1]] }},
-	{"client_process", ownerField(clientSide), func(g *Grouping, k *api.GroupKey, id [2]uint64) { k.ClientProcess = &g.texts.list[id[1]] }},
+	{name: "interface", number: (*Grouping).numberInterfaces, set: func(g *Grouping, k *api.GroupKey, id [2]uint64) { k.Interface = &g.texts.list[id[1]] }},
+	{name: "vlan", number: numberField(func(b *history.Block) *[history.Rows]uint16 { return &b.VLAN }),
+		set: func(_ *Grouping, k *api.GroupKey, id [2]uint64) { k.VLAN = new(uint16(id[1])) }},
+	{name: "server_process", number: ownerField(serverSide), set: func(g *Grouping, k *api.GroupKey, id [2]uint64) { k.ServerProcess = &g.texts.list[id[1]] }},
+	{name: "client_process", number: ownerField(clientSide), set: func(g *Grouping, k *api.GroupKey, id [2]uint64) { k.ClientProcess = &g.texts.list[id[1]] }},
 }
 
-type fill = func(g *Grouping, f *frame, rows []uint16, ids []groupID, n int)
+type number = func(g *Grouping, f *frame, rows []uint16, to *[atOnce]uint32) bool
 
-func numberField[T ~uint8 | ~uint16](column func(*history.Block) *[history.Rows]T) fill {
-	return func(_ *Grouping, f *frame, rows []uint16, ids []groupID, n int) {
+func numberField[T ~uint8 | ~uint16](column func(*history.Block) *[history.Rows]T) number {
+	return func(_ *Grouping, f *frame, rows []uint16, to *[atOnce]uint32) bool {
 		values := column(f.block)
 		for k, row := range rows {
-			ids[k][n] = [2]uint64{0, uint64(values[row])}
+			to[k%atOnce] = uint32(values[row])
 		}
+		return true
 	}
 }
 
-// addressField is an address, or its network.
-func addressField(of sides, network bool) fill {
-	return func(g *Grouping, f *frame, rows []uint16, ids []groupID, n int) {
-		addresses := &f.block.Server.Address
-		if of == clientSide {
-			addresses = &f.block.Client.Address
-		}
-		fillAddresses(addresses, rows, ids, n)
-		if network {
-			g.mask(ids, n)
-		}
+// addressField is an address, or its network: numbers do where all are of IPv4.
+func addressField(name string, of sides, network bool, set func(*Grouping, *api.GroupKey, [2]uint64)) groupField {
+	return groupField{name: name, base: mappedMark, set: set,
+		number: func(g *Grouping, f *frame, rows []uint16, to *[atOnce]uint32) bool {
+			addresses, allIPv4 := f.addresses(of)
+			if !allIPv4 {
+				return false
+			}
+			mask := ^uint32(0)
+			if network {
+				mask = uint32(g.networks[0].lowMask)
+			}
+			numberAddresses(&addresses.Last, mask, rows, to)
+			return true
+		},
+		fill: func(g *Grouping, f *frame, rows []uint16, ids []groupID, n int) {
+			addresses, _ := f.addresses(of)
+			fillAddresses(addresses, rows, ids, n)
+			if network {
+				g.mask(ids, n)
+			}
+		}}
+}
+
+// numberAddresses stands alone: in a variable's function nothing is inlined.
+func numberAddresses(addresses *[history.Rows]uint32, mask uint32, rows []uint16, to *[atOnce]uint32) {
+	for k, row := range rows {
+		to[k%atOnce] = addresses[row] & mask
 	}
 }
 
-// fillAddresses stands alone: in a variable's function nothing is inlined.
-func fillAddresses(addresses *[history.Rows][16]byte, rows []uint16, ids []groupID, n int) {
+func fillAddresses(addresses *history.Addresses, rows []uint16, ids []groupID, n int) {
 	ids = ids[:len(rows)]
 	for k, row := range rows {
-		a := &addresses[row]
-		ids[k][n] = [2]uint64{binary.BigEndian.Uint64(a[:8]), binary.BigEndian.Uint64(a[8:])}
+		ids[k][n][0], ids[k][n][1] = addresses.Halves(int(row))
 	}
 }
 
@@ -117,20 +142,21 @@ func (g *Grouping) mask(ids []groupID, n int) {
 	}
 }
 
-// fillInterfaces numbers interfaces by their names.
-func (g *Grouping) fillInterfaces(f *frame, rows []uint16, ids []groupID, n int) {
-	known, number, at := false, uint32(0), uint64(0) // of the row before: there are few
+// numberInterfaces numbers interfaces by their names.
+func (g *Grouping) numberInterfaces(f *frame, rows []uint16, to *[atOnce]uint32) bool {
+	known, number, at := false, uint32(0), uint32(0) // of the row before: there are few
 	for k, row := range rows {
 		if i := f.block.Interface[row]; !known || i != number {
-			known, number, at = true, i, g.texts.place(f.names.Interface(i))
+			known, number, at = true, i, uint32(g.texts.place(f.names.Interface(i)))
 		}
-		ids[k][n] = [2]uint64{0, at}
+		to[k%atOnce] = at
 	}
+	return true
 }
 
 // NewGrouping groups by fields of GroupFields; all in one group without any.
 func NewGrouping(fields []string, lengths Networks) (*Grouping, error) {
-	g := &Grouping{lengths: lengths, ids: newIDs()}
+	g := &Grouping{lengths: lengths, ids: newIDs(), recent: newRecent()}
 	if len(fields) > MaxGroupFields {
 		return nil, fmt.Errorf("%d fields; give at most %d", len(fields), MaxGroupFields)
 	}
@@ -162,11 +188,45 @@ func (g *Grouping) deal(f *frame, rows []uint16, groups []uint32) {
 }
 
 func (g *Grouping) dealSome(f *frame, rows []uint16, groups []uint32) {
+	var numbered [MaxGroupFields]bool
+	all := true
+	for n, field := range g.fields {
+		numbered[n] = field.number(g, f, rows, &g.numbers[n])
+		all = all && numbered[n]
+	}
+	if all {
+		g.dealNumbers(groups[:len(rows)])
+		return
+	}
 	ids := g.scratch[:len(rows)]
 	for n, field := range g.fields {
-		field.fill(g, f, rows, ids, n)
+		if !numbered[n] {
+			field.fill(g, f, rows, ids, n)
+			continue
+		}
+		for k := range ids {
+			ids[k][n] = [2]uint64{0, field.base | uint64(g.numbers[n][k%atOnce])}
+		}
 	}
 	g.ids.number(ids, groups[:len(ids)])
+}
+
+// dealNumbers writes the groups of rows that numbers tell apart.
+func (g *Grouping) dealNumbers(groups []uint32) {
+	first, second := &g.numbers[0], &g.numbers[1]
+	for k := range groups {
+		numbers := uint64(first[k%atOnce]) | uint64(second[k%atOnce])<<32
+		group, found := g.recent.find(numbers)
+		if !found {
+			var id groupID
+			for n, field := range g.fields {
+				id[n][1] = field.base | numbers>>(32*n)&math.MaxUint32
+			}
+			group = g.ids.find(&id, g.ids.hash(&id)) - 1
+			g.recent.keep(numbers, group)
+		}
+		groups[k] = group
+	}
 }
 
 // groups is how many there are.

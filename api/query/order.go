@@ -131,13 +131,25 @@ func (k *ranking) offer(r ranked) (slot int, taken bool) {
 }
 
 // entering leaves the rows of records that may be among the first, as far as
-// their codes tell.
-func (k *ranking) entering(b *history.Block, rows []uint16) []uint16 {
-	if k.order.by.codes == nil || len(k.heap) == 0 || len(k.heap) < k.limit || !k.heap[0].known {
+// their codes tell. end is the position after the last of the run.
+func (k *ranking) entering(f *frame, rows []uint16, end uint64) []uint16 {
+	if !k.order.by.coded || len(k.heap) == 0 || len(k.heap) < k.limit || !k.heap[0].known {
 		return rows
 	}
-	least, greatest := codesWithin(k.heap[0].value, !k.order.Descending)
-	return narrowCodes(k.order.by.codes(b), rows, least, greatest, false)
+	last := k.heap[0]
+	least, greatest := codesWithin(last.value, !k.order.Descending)
+	// Of equals the newer come first: an older one is not among them any more.
+	if older := last.id >= end; older && history.Encode(last.value).Exact() {
+		switch {
+		case k.order.Descending:
+			least++
+		case greatest == 0:
+			return rows[:0]
+		default:
+			greatest--
+		}
+	}
+	return f.narrowCodes(k.order.by.phase, rows, least, greatest, false)
 }
 
 // last is the last that is kept, once no more are than limit.

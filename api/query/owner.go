@@ -9,16 +9,17 @@ import (
 
 // ownerField is the name of whoever a side belongs to. A service that was started again
 // has another id, and the same name.
-func ownerField(of sides) fill {
-	return func(g *Grouping, f *frame, rows []uint16, ids []groupID, n int) {
+func ownerField(of sides) number {
+	return func(g *Grouping, f *frame, rows []uint16, to *[atOnce]uint32) bool {
 		owners := ownersOf(f.block, of)
-		known, owner, at := false, uint64(0), uint64(0) // of the row before
+		known, owner, at := false, uint64(0), uint32(0) // of the row before
 		for k, row := range rows {
 			if o := owners[row]; !known || o != owner {
-				known, owner, at = true, o, g.owner(f.names, o)
+				known, owner, at = true, o, uint32(g.owner(f.names, o))
 			}
-			ids[k][n] = [2]uint64{0, at}
+			to[k%atOnce] = at
 		}
+		return true
 	}
 }
 

@@ -215,12 +215,12 @@ func addressParameter(name, doc string, of sides) Parameter {
 		b.filter.add(predicate{cost: costAddress, needs: opened, narrow: func(f *frame, rows []uint16) []uint16 {
 			switch of {
 			case clientSide:
-				return list.keep(&f.block.Client.Address, rows)
+				return list.keep(f, clientSide, rows)
 			case serverSide:
-				return list.keep(&f.block.Server.Address, rows)
+				return list.keep(f, serverSide, rows)
 			}
 			return keep(rows, func(row uint16) bool {
-				return list.contain(&f.block.Client.Address[row]) || list.contain(&f.block.Server.Address[row])
+				return list.contain(&f.block.Client.Address, row) || list.contain(&f.block.Server.Address, row)
 			})
 		}, tuple: func(t *flowtable.Tuple) bool {
 			return of&clientSide != 0 && list.have(t.Client) || of&serverSide != 0 && list.have(t.Server)
@@ -355,13 +355,14 @@ func boundParameter(prefix, doc string, q *quantity, most bool) Parameter {
 		bound, err := parse(values[0])
 		b.filter.closing = b.filter.closing || q.fin
 		cost := costNumber
-		if q.codes != nil {
+		if q.coded {
 			cost = costCode
 		}
 		b.filter.add(predicate{cost: cost, needs: q.needs, narrow: func(f *frame, rows []uint16) []uint16 {
-			if q.codes != nil {
+			if q.coded {
 				least, greatest := codesWithin(bound, most)
-				rows = narrowCodes(q.codes(f.block), rows, least, greatest, true)
+				// On record, what has no code is not known.
+				rows = f.narrowCodes(q.phase, rows, least, greatest, f.summary == nil)
 			}
 			return keep(rows, func(row uint16) bool {
 				v, known := q.value(f, int(row))

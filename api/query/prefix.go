@@ -18,6 +18,12 @@ type prefix struct {
 	isIPv6            bool
 }
 
+// ofIPv4 is the same of addresses that are all of IPv4, by their last word; it is
+// false where none of them can match.
+func (p *prefix) ofIPv4() (value, mask uint32, some bool) {
+	return uint32(p.low), uint32(p.lowMask), !p.isIPv6
+}
+
 // mappedMark is ::ffff:0:0/96 in the low half of an address (RFC 4291 section
 // 2.5.5.2), behind 64 zero bits.
 const mappedMark = 0xffff << 32
@@ -46,8 +52,9 @@ func (p *prefix) contains(high, low uint64) bool {
 // prefixes matches an address that any of them contains.
 type prefixes []prefix
 
-func (p prefixes) contain(a *[16]byte) bool {
-	return p.have(flowtable.Address{High: binary.BigEndian.Uint64(a[:8]), Low: binary.BigEndian.Uint64(a[8:])})
+func (p prefixes) contain(addresses *history.Addresses, row uint16) bool {
+	high, low := addresses.Halves(int(row))
+	return p.have(flowtable.Address{High: high, Low: low})
 }
 
 func (p prefixes) have(a flowtable.Address) bool {
@@ -59,16 +66,44 @@ func (p prefixes) have(a flowtable.Address) bool {
 	return false
 }
 
-// keep leaves the rows whose address any of them contains.
-func (p prefixes) keep(addresses *[history.Rows][16]byte, rows []uint16) []uint16 {
+// keep leaves the rows of which any of them contains the address of a side.
+func (p prefixes) keep(f *frame, of sides, rows []uint16) []uint16 {
+	addresses, allIPv4 := f.addresses(of)
+	if allIPv4 && len(p) == 1 {
+		return p[0].keepIPv4(&addresses.Last, rows)
+	}
 	n := 0
 	for _, row := range rows {
 		rows[n] = row
-		if p.contain(&addresses[row]) {
+		if p.contain(addresses, row) {
 			n++
 		}
 	}
 	return rows[:n]
+}
+
+// keepIPv4 leaves the rows whose address it contains.
+func (p *prefix) keepIPv4(addresses *[history.Rows]uint32, rows []uint16) []uint16 {
+	value, mask, some := p.ofIPv4()
+	if !some {
+		return rows[:0]
+	}
+	n := 0
+	for _, row := range rows {
+		rows[n] = row
+		if addresses[row]&mask == value {
+			n++
+		}
+	}
+	return rows[:n]
+}
+
+// addresses are those of a side, and whether all are known to be of IPv4.
+func (f *frame) addresses(of sides) (a *history.Addresses, allIPv4 bool) {
+	if of == clientSide {
+		return &f.block.Client.Address, f.summary != nil && f.summary.ClientIPv4
+	}
+	return &f.block.Server.Address, f.summary != nil && f.summary.ServerIPv4
 }
 
 var errAddress = errors.New(`not an IP address or CIDR prefix such as "192.0.2.7", "192.0.2.0/24" or "2001:db8::/32"`)

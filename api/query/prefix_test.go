@@ -5,6 +5,9 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+
+	"github.com/finwait/finwait/api/history"
+	"github.com/finwait/finwait/flowtable"
 )
 
 func TestPrefixAgainstNetip(t *testing.T) {
@@ -19,13 +22,16 @@ func TestPrefixAgainstNetip(t *testing.T) {
 		return netip.AddrFrom16(a)
 	}
 	matched := 0
+	in := frame{block: new(history.Block)}
 	for range 200_000 {
 		base, a := random(), random()
 		p := netip.PrefixFrom(base, rng.IntN(base.BitLen()+1))
-		v, octets := prefixes{newPrefix(p)}, a.As16()
+		in.block.Set(0, &flowtable.Record{Client: flowtable.Side{Address: a.As16()}}, 0)
 		want := p.Contains(a.Unmap())
-		if got := v.contain(&octets); got != want {
-			t.Fatalf("%v in %v: %v, want %v", a, p, got, want)
+		for _, in.summary = range []*history.Summary{nil, {ClientIPv4: a.Is4()}} {
+			if got := len(prefixes{newPrefix(p)}.keep(&in, clientSide, []uint16{0})) == 1; got != want {
+				t.Fatalf("%v in %v: %v, want %v", a, p, got, want)
+			}
 		}
 		if want {
 			matched++

@@ -28,9 +28,10 @@ type quantity struct {
 	half  bool // where a connection is half closed, at most since when
 	start int8 // 1 where it grows with the time of the first segment alone, -1 where it falls
 	value func(f *frame, i int) (int64, bool)
-	// codes are those of the values, nil where there are none. A connection
-	// that is followed may have a value without a code.
-	codes func(*history.Block) *[history.Rows]history.Code
+	// phase is whose codes are those of the values, where coded. A connection that
+	// is followed may have a value without a code.
+	phase flowtable.Phase
+	coded bool
 }
 
 // quantities in the order in which they are documented.
@@ -119,9 +120,9 @@ func betweenQuantity(name, doc string, from, to flowtable.Moment) quantity {
 
 // phaseQuantity is a phase; of a connection that is followed, so far.
 func phaseQuantity(p flowtable.Phase, doc string) quantity {
-	return quantity{name: p.String(), doc: doc, unit: InNanoseconds, needs: closed, fin: true, half: p == flowtable.CloseWait || p == flowtable.Teardown,
-		value: func(f *frame, i int) (int64, bool) { return f.phase(i, p) },
-		codes: func(b *history.Block) *[history.Rows]history.Code { return &b.Phases[p] }}
+	return quantity{name: p.String(), doc: doc, unit: InNanoseconds, needs: closed, fin: true, phase: p, coded: true,
+		half:  p == flowtable.CloseWait || p == flowtable.Teardown,
+		value: func(f *frame, i int) (int64, bool) { return f.phase(i, p) }}
 }
 
 func (f *frame) phase(i int, p flowtable.Phase) (int64, bool) {

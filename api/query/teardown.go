@@ -37,7 +37,6 @@ func Teardown(ctx context.Context, h history.History, f *Filter, g *Grouping, or
 		span   = h.Span()
 		s      selection
 		groups [history.Rows]uint32
-		counts []uint64
 		failed error
 	)
 	r, err := f.positions(ctx, h, span)
@@ -50,26 +49,19 @@ func Teardown(ctx context.Context, h history.History, f *Filter, g *Grouping, or
 	}
 	defer d.release()
 	_, err = h.Scan(ctx, r, func(run history.Run) bool {
-		in := frame{block: run.Block, names: run.Names}
+		in := frameOf(&run)
 		rows := final(&in, f.choose(&s, &in, run.From, run.To))
 		g.deal(&in, rows, groups[:])
-		counts = append(counts, make([]uint64, g.groups()-len(counts))...)
-		for _, n := range groups[:len(rows)] {
-			counts[n]++
-		}
 		failed = d.add(&in, rows, groups[:], g.groups())
 		return failed == nil
 	})
 	if err := errors.Join(err, failed); err != nil {
 		return nil, err
 	}
-	values := make([]int64, len(counts))
-	if by == 0 {
-		for i, n := range counts {
-			values[i] = int64(n)
-		}
-	} else {
-		for i := range values {
+	values := make([]int64, g.groups())
+	for i := range values {
+		values[i] = int64(d.cells[i].count)
+		if by > 0 {
 			p := d.phases(uint32(i))[by-1]
 			if values[i] = p.p99; p.count == 0 {
 				values[i] = unknown
@@ -77,12 +69,12 @@ func Teardown(ctx context.Context, h history.History, f *Filter, g *Grouping, or
 		}
 	}
 	shown := g.first(values, descending, limit)
-	answer := &api.Teardown{GroupBy: g.names(), GroupsTotal: len(counts), Groups: make([]api.TeardownGroup, len(shown)), History: SpanAnswer(span)}
-	for _, n := range counts {
-		answer.Count += n
+	answer := &api.Teardown{GroupBy: g.names(), GroupsTotal: len(values), Groups: make([]api.TeardownGroup, len(shown)), History: SpanAnswer(span)}
+	for i := range d.cells {
+		answer.Count += uint64(d.cells[i].count)
 	}
 	for i, n := range shown {
-		answer.Groups[i] = api.TeardownGroup{Key: g.key(n), Count: counts[n], PhasesStats: d.stats(n)}
+		answer.Groups[i] = api.TeardownGroup{Key: g.key(n), Count: uint64(d.cells[n].count), PhasesStats: d.stats(n)}
 	}
 	return answer, nil
 }
@@ -114,6 +106,9 @@ func (g *Grouping) first(values []int64, descending bool, limit int) []uint32 {
 // final leaves the records that ended a connection: not slices of one that went
 // on.
 func final(f *frame, rows []uint16) []uint16 {
+	if f.summary != nil && f.summary.EndReasons>>flowtable.EndActiveTimeout&1 == 0 {
+		return rows
+	}
 	return terms(opened, endReason, ^uint32(1<<flowtable.EndActiveTimeout)).narrow(f, rows)
 }
 

@@ -80,7 +80,7 @@ func Top(ctx context.Context, h history.History, f *Filter, g *Grouping, by stri
 		connections []uint64
 	)
 	_, err = h.Scan(ctx, r, func(run history.Run) bool {
-		in := frame{block: run.Block, names: run.Names}
+		in := frameOf(&run)
 		rows := f.choose(&s, &in, run.From, run.To)
 		if m.whole {
 			rows = final(&in, rows)
