@@ -95,6 +95,7 @@ func (d *durations) turn(c *cell) {
 	}
 	for p := range uint32(flowtable.Phases) {
 		d.lists.phase(c, p, codes[:])
+		d.counts.reserve(number, p, codes[:listed])
 		d.counts.add(p, &codes, rows[:], groups[:])
 	}
 	c.at = number

@@ -110,9 +110,6 @@ func TestMiddles(t *testing.T) {
 			t.Errorf("bucket %d from %d to %d has the middle %d", bucket, least, most, m)
 		}
 	}
-	if history.Encode(math.MaxInt64)>>bucketShift == unknownBucket {
-		t.Error("the longest duration is taken for one that is not known")
-	}
 }
 
 // Groups keep what is theirs, however they take turns, with fresh memory and with
