@@ -33,6 +33,10 @@ type look struct {
 // looks are kept: each has a block of several hundred KB.
 var looks = sync.Pool{New: func() any { return &look{frame: frame{block: new(history.Block)}} }}
 
+// near is how many rows of a block stay in the nearest cache, all columns of them,
+// while they are set and looked at.
+const near = 64
+
 // newLook is for a time on the records' clock; release gives it back. needs is
 // what the question takes beside the filter; how far connections have closed is
 // always known.
@@ -40,6 +44,9 @@ func newLook(live history.Live, names *api.Names, f *Filter, needs knowledge, at
 	l := looks.Get().(*look)
 	l.filter, l.live, l.needs = f, live, max(needs, closed, f.needs())
 	l.frame.names, l.frame.now, l.n, l.batch = names, at, 0, history.Rows
+	if l.needs < accounted {
+		l.batch = near
+	}
 	l.glance, l.whole = f.glance()
 	return l
 }

@@ -92,8 +92,8 @@ type tally struct {
 // add takes connections that fit. Those that are followed are open, unless
 // they have closed.
 func (t *tally) add(f *frame, rows []uint16) error {
-	since, until := f.names.At(t.window.Since), f.names.At(t.window.Until)
-	origin := f.names.At(t.origin)
+	origin := f.names.At(t.origin) // the clock may be set at any time: it is read once
+	since, until := origin+t.window.Since-t.origin, origin+t.window.Until-t.origin
 	closed := t.closed[:0]
 	opened, ended := point{interval: t.window.Interval}, point{interval: t.window.Interval}
 	for _, row := range rows {
@@ -202,7 +202,7 @@ func (t *tally) addRecords(ctx context.Context, h history.History, f *Filter, r 
 	var s selection
 	var failed error
 	_, err := h.Scan(ctx, r, func(run history.Run) bool {
-		in := frame{block: run.Block, names: run.Names}
+		in := frameOf(&run)
 		rows := final(&in, f.choose(&s, &in, run.From, run.To))
 		if run.Position+uint64(run.To) > fresh {
 			rows = keep(rows, func(row uint16) bool {
