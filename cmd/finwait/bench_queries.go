@@ -63,7 +63,8 @@ func newBenchQueriesCommand() *cobra.Command {
 a CPU of its own, follows connections as fast as it can, and gives how long the
 answers take and how much slower the worker is. Short turns without questions
 and with them alternate; the worker's loss is told from all of them, with its
-standard error. Where the rounds gave too few answers for a 99th percentile,
+standard error. A turn that is shorter than the time between two questions has
+one, at its beginning, and its loss counts for all that time. Where the rounds gave too few answers for a 99th percentile,
 more are asked for afterwards. Questions about records are asked of as many as
 --recent says, with whole connections as load; those about connections of as
 many as --flows says, all of them open, with data segments as load. Nothing else
@@ -75,8 +76,8 @@ should run meanwhile.`,
 	flags := cmd.Flags()
 	flags.StringVar(&o.recent, "recent", "1M", "records to ask about, with k or M for thousands or millions")
 	flags.StringVar(&o.flows, "flows", "1M", "connections to ask about")
-	flags.IntVar(&o.rounds, "rounds", 20, "rounds, each with a turn without and one with each question")
-	flags.DurationVar(&o.turn, "turn", 500*time.Millisecond, "how long a turn is")
+	flags.IntVar(&o.rounds, "rounds", 100, "rounds, each with a turn without and one with each question")
+	flags.DurationVar(&o.turn, "turn", 100*time.Millisecond, "how long a turn is")
 	flags.IntVar(&o.rate, "rate", 5, "questions a second about records; about connections it is 50")
 	flags.IntVar(&o.least, "answers", 150, "answers of each question at least, for the percentiles")
 	flags.StringSliceVar(&o.asked, "questions", questionNames(), "which to ask")
@@ -148,7 +149,8 @@ func (o *queriesOptions) validated() (recent, flows uint64, err error) {
 
 // measureRecords asks about records, which the load goes on to write.
 func (o *queriesOptions) measureRecords(ctx context.Context, p *benchProgress, recent uint64, to *queriesReport) (err error) {
-	names := api.NewNames(nil, nil)
+	clock := new(api.Clock)
+	names := api.NewNames(clock, nil)
 	kept, err := history.NewRecent(int(recent), names)
 	if err != nil {
 		return err
@@ -166,6 +168,9 @@ func (o *queriesOptions) measureRecords(ctx context.Context, p *benchProgress, r
 			return err
 		}
 	}
+	// A second of the load takes less than one: that of its newest record is made
+	// now for each question, so that a series has them in its window.
+	w.ready = func() { clock.Set(time.Now().UnixNano() - w.newest.Load()) }
 	return o.ask(ctx, p, false, o.rate, w, kept, names, to)
 }
 
@@ -238,6 +243,9 @@ func serveQuestions(w *busyWorker, kept history.History, names *api.Names) (ask 
 	serving := &http.Server{Handler: s.Handler(), ReadHeaderTimeout: time.Second}
 	go func() { _ = serving.Serve(listener) }() // it ends by Close
 	ask = func(ctx context.Context, q question) error {
+		if w.ready != nil {
+			w.ready()
+		}
 		if q.path == "" {
 			w.Census(new(flowtable.Census))
 			return nil

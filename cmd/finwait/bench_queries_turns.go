@@ -14,8 +14,9 @@ import (
 // for both.
 type turns struct {
 	took         []float64     // ns of each answer
-	asking       time.Duration // in turns with questions
-	answers      int           // in these
+	asking       time.Duration // that questions were asked for, at their rate
+	within       time.Duration // what of it was in turns
+	answers      int           // in turns
 	early        time.Duration // how far into the next turn its first question comes
 	quiet, asked []speed       // the worker's in each turn
 }
@@ -39,9 +40,10 @@ func (t *turns) take(ctx context.Context, w *busyWorker, length time.Duration, a
 
 // askAt asks so often a second until ctx ends, which it does after length. Where
 // an answer comes late, the next question is asked at once, until none is late any
-// more.
+// more. A turn that is shorter than the time between two questions has one, and
+// stands for all that time.
 func (t *turns) askAt(ctx context.Context, ask func(context.Context) error, rate int, length time.Duration) error {
-	began, due := time.Now(), t.early
+	began, due, between := time.Now(), t.early, time.Second/time.Duration(rate)
 	for due < length && ctx.Err() == nil {
 		_ = sleep(ctx, due-time.Since(began))
 		// What was asked is answered, also where the turn ends meanwhile.
@@ -49,10 +51,12 @@ func (t *turns) askAt(ctx context.Context, ask func(context.Context) error, rate
 			return err
 		}
 		t.answers++
-		due += time.Second / time.Duration(rate)
+		due += between
 	}
-	t.early = max(due-length, 0)
-	t.asking += max(time.Since(began), length)
+	t.early = max(due-max(length, between), 0)
+	took := max(time.Since(began), length)
+	t.within += took
+	t.asking += max(took, between)
 	return nil
 }
 
@@ -63,8 +67,8 @@ func (t *turns) time(ctx context.Context, ask func(context.Context) error) error
 	return err
 }
 
-// between is the time from one question to the next where answers alone count.
-const between = 50 * time.Millisecond
+// pace is the time from one question to the next where answers alone count.
+const pace = 50 * time.Millisecond
 
 // askMore asks until there are so many answers.
 func (t *turns) askMore(ctx context.Context, ask func(context.Context) error, answers int) error {
@@ -73,11 +77,20 @@ func (t *turns) askMore(ctx context.Context, ask func(context.Context) error, an
 		if err := t.time(ctx, ask); err != nil {
 			return err
 		}
-		if err := sleep(ctx, between-time.Since(began)); err != nil {
+		if err := sleep(ctx, pace-time.Since(began)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// part is how much of the time that questions were asked for was in turns: between
+// these, where they are short, the worker loses nothing.
+func (t *turns) part() float64 {
+	if t.asking == 0 {
+		return 1
+	}
+	return float64(t.within) / float64(t.asking)
 }
 
 // lossOf is what part of the worker's speed questions took, by the sums of all
@@ -93,7 +106,7 @@ func (t *turns) lossOf(v func(speed) float64) (loss, standardError float64) {
 		off := v(t.asked[i]) - ratio*v(t.quiet[i])
 		squares += off * off
 	}
-	return 1 - ratio, math.Sqrt(squares*n/(n-1)) / quiet
+	return t.part() * (1 - ratio), t.part() * math.Sqrt(squares*n/(n-1)) / quiet
 }
 
 func elapsedOf(v speed) float64 { return v.elapsed }

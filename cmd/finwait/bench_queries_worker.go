@@ -25,13 +25,15 @@ type busyWorker struct {
 	rejoin    func() error // gives its CPU back to the others
 	thread    int          // that it runs on
 	done      atomic.Uint64
+	newest    atomic.Int64 // when the newest record ended, on the load's clock
 	stopping  atomic.Bool
+	ready     func() // called before each question; nil where nothing is to be done
 	worked    chan error
 	published chan struct{}
 }
 
 // loadStride is how much is done between two looks at whether to stop.
-const loadStride = 4096
+const loadStride = 256
 
 // startLoad makes a load, and runs it pinned to the first CPU until stop, which
 // everything else keeps off, as finwait run has it. Its records go to kept.
@@ -47,7 +49,10 @@ func startLoad(build func(flowtable.Records) (*capacity.Load, error), kept *hist
 	}
 	go func() {
 		defer close(w.published)
-		worker.Publish([]*flowtable.Ring{ring}, func(records []flowtable.Record) { _ = kept.Write(records) }, nil) // which never fails
+		worker.Publish([]*flowtable.Ring{ring}, func(records []flowtable.Record) {
+			_ = kept.Write(records) // which never fails
+			w.newest.Store(records[len(records)-1].EndAt)
+		}, nil)
 	}()
 	began := make(chan struct{})
 	go func() {
