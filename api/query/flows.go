@@ -127,7 +127,7 @@ func (p *Page) rank(ctx context.Context, h history.History, f *Filter, o *Order,
 	first := ranking{order: o, limit: limit + 1}
 	_, err := h.Scan(ctx, history.Range{First: c.first, End: c.last}, func(run history.Run) bool {
 		in := frameOf(&run)
-		entering := first.entering(&in, s.all(run.From, run.To), run.Position+uint64(run.To))
+		entering := first.entering(&in, s.all(run.From, run.To))
 		for _, row := range f.narrow(&in, entering, everything) {
 			r := ranked{id: run.Position + uint64(row)}
 			r.value, r.known = o.by.value(&in, int(row))

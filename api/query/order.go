@@ -131,15 +131,15 @@ func (k *ranking) offer(r ranked) (slot int, taken bool) {
 }
 
 // entering leaves the rows of records that may be among the first, as far as
-// their codes tell. end is the position after the last of the run.
-func (k *ranking) entering(f *frame, rows []uint16, end uint64) []uint16 {
+// their codes tell. What was offered before is newer than they are.
+func (k *ranking) entering(f *frame, rows []uint16) []uint16 {
 	if !k.order.by.coded || len(k.heap) == 0 || len(k.heap) < k.limit || !k.heap[0].known {
 		return rows
 	}
-	last := k.heap[0]
-	least, greatest := codesWithin(last.value, !k.order.Descending)
+	last := k.heap[0].value
+	least, greatest := codesWithin(last, !k.order.Descending)
 	// Of equals the newer come first: an older one is not among them any more.
-	if older := last.id >= end; older && history.Encode(last.value).Exact() {
+	if history.Encode(last).Exact() {
 		switch {
 		case k.order.Descending:
 			least++

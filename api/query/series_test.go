@@ -73,10 +73,12 @@ func TestSeriesAgainstCounting(t *testing.T) {
 	records = append(records, sliced)
 	slices.SortFunc(records, func(a, b flowtable.Record) int { return int(a.EndAt - b.EndAt) })
 	h := publish(t, records)
+	// One begins a ns before the window, another when it ends.
+	edges := "since=" + api.WallTime(records[300].StartAt+1) + "&until=" + api.WallTime(records[len(records)-1].StartAt)
 	for _, c := range []struct {
 		query    string
 		interval time.Duration
-	}{{"since=5m", 20 * time.Second}, {"since=5m&until=2m", 7 * time.Second}, {"since=9m", 0}, {"", 0}, {"since=30s", time.Second}} {
+	}{{"since=5m", 20 * time.Second}, {"since=5m&until=2m", 7 * time.Second}, {"since=9m", 0}, {"", 0}, {"since=30s", time.Second}, {edges, 20 * time.Second}} {
 		f := parse(t, c.query, Records)
 		w, err := NewWindow(f, c.interval, now)
 		if err != nil {
