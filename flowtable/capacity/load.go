@@ -1,6 +1,8 @@
 package capacity
 
 import (
+	"time"
+
 	"github.com/finwait/finwait/flowtable"
 )
 
@@ -42,12 +44,17 @@ func NewEstablished(flows uint32) (*Load, error) {
 		sender.put(0, c, client, clientISN(c)+1, serverISN(c)+1, 0, flagsFIN)
 		sender.put(1, c, server, serverISN(c)+1, clientISN(c)+2, 0, flagsACK)
 		t.follow(sender.batch[:2])
+		sender.clock += betweenCloses
 	}
 	return l, nil
 }
 
-// halfClosed is how many connections there are for one that is half closed.
-const halfClosed = 64
+const (
+	// halfClosed is how many connections there are for one that is half closed.
+	halfClosed = 64
+	// betweenCloses is how long after one the next is half closed, in ns.
+	betweenCloses = int64(time.Millisecond)
+)
 
 // Table is the table under load.
 func (l *Load) Table() *flowtable.Table { return l.table.Table }
