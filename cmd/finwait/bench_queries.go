@@ -275,6 +275,6 @@ type queriesReport []report.Result
 
 var queriesNotes = []string{
 	"answer is from the request to the last octet of the answer, over HTTP on the loopback interface, one question at a time; each was asked once before. The census, which /metrics has taken at most once a second, is asked for without HTTP.",
-	"loss is 1 - asked/quiet of the worker's speed over all turns; stderr is its standard error, by how much single rounds differ. Twice as much to either side holds what is true, nineteen times of twenty. cpu-loss is the same of the speed by the worker's own processor time, of which other programs on its CPU take none.",
+	"loss is 1 - asked/quiet of the worker's speed over all turns, times the part of the time between questions that a turn is, where that is shorter; stderr is its standard error, by how much single rounds differ. Twice as much to either side holds what is true, nineteen times of twenty. cpu-loss is the same of the speed by the worker's own processor time, of which other programs on its CPU take none.",
 	"the worker makes its segments itself, as fast as it can: a worker that waits for traffic has time to spare.",
 }
