@@ -26,9 +26,17 @@ func (a *Addresses) Halves(i int) (high, low uint64) {
 	return a.High[i], uint64(a.Mid[i])<<32 | uint64(a.Last[i])
 }
 
-// set makes row i an address, and tells whether that is of IPv4.
-func (a *Addresses) set(i int, address *[16]byte) bool {
+// set makes row i an address.
+func (a *Addresses) set(i int, address *[16]byte) {
 	high, low := binary.BigEndian.Uint64(address[:8]), binary.BigEndian.Uint64(address[8:])
 	a.High[i], a.Mid[i], a.Last[i] = high, uint32(low>>32), uint32(low)
-	return high == 0 && low>>32 == mapped
+}
+
+// areIPv4 tells whether all rows are.
+func (a *Addresses) areIPv4() bool {
+	var other uint64
+	for i, high := range a.High {
+		other |= high | uint64(a.Mid[i]^mapped)
+	}
+	return other == 0
 }

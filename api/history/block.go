@@ -71,21 +71,14 @@ const RecordSize = blockSize / Rows
 
 // Set makes row i a record. Rows of a block that is kept are set in their order.
 func (b *Block) Set(i int, r *flowtable.Record, publishedAt int64) {
-	if i == 0 {
-		b.summary.begin()
-	}
 	b.PublishedAt[i] = publishedAt
 	b.Serial[i] = r.Serial
 	b.StartAt[i], b.EndAt[i] = r.StartAt, r.EndAt
 	for m := range b.At {
 		b.At[m][i] = r.At[m]
 	}
-	if !b.Client.set(i, &r.Client) {
-		b.summary.ClientIPv4 = false
-	}
-	if !b.Server.set(i, &r.Server) {
-		b.summary.ServerIPv4 = false
-	}
+	b.Client.set(i, &r.Client)
+	b.Server.set(i, &r.Server)
 	b.HalfClosePayload[i] = r.HalfClosePayload
 	b.ReuseAfter[i] = r.ReuseAfter
 	b.ClientISN[i], b.ServerISN[i] = r.ClientISN, r.ServerISN
@@ -101,20 +94,20 @@ func (b *Block) Set(i int, r *flowtable.Record, publishedAt int64) {
 	b.Initiator[i] = r.Initiator
 	b.RSTBy[i] = r.RSTBy
 	b.EndReason[i] = r.EndReason
-	b.summary.EndReasons |= 1 << r.EndReason
 	b.Complete[i], b.Reused[i] = r.Complete, r.Reused
 	if b.Peer[i] != r.Peer {
 		b.Peer[i] = r.Peer
 	}
 	for p := range b.Phases {
-		code := phaseCode(r, flowtable.Phase(p))
-		b.Phases[p][i] = code
-		b.summary.Phases[p].Add(code)
+		b.Phases[p][i] = phaseCode(r, flowtable.Phase(p))
+	}
+	if i == Rows-1 {
+		b.summary = b.summarise()
 	}
 }
 
-// set makes row i a side, and tells whether its address is of IPv4.
-func (s *Side) set(i int, from *flowtable.Side) (isIPv4 bool) {
+// set makes row i a side.
+func (s *Side) set(i int, from *flowtable.Side) {
 	s.Packets[i] = from.Packets
 	s.Octets[i] = from.Octets
 	s.Payload[i] = from.Payload
@@ -126,7 +119,7 @@ func (s *Side) set(i int, from *flowtable.Side) (isIPv4 bool) {
 	s.FINRetransmits[i] = from.FINRetransmits
 	s.TCPFlags[i] = from.TCPFlags
 	s.State[i] = from.State
-	return s.Address.set(i, &from.Address)
+	s.Address.set(i, &from.Address)
 }
 
 // Record returns row i.

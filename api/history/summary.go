@@ -29,10 +29,19 @@ func (b *Bounds) Add(code Code) {
 	}
 }
 
-// begin makes a summary that of no rows.
-func (s *Summary) begin() {
-	*s = Summary{ClientIPv4: true, ServerIPv4: true}
-	for p := range s.Phases {
-		s.Phases[p].Least = Unknown
+// summarise reads a full block. Its rows are not summed up one by one as they come: who
+// makes it reads each column in one go.
+func (b *Block) summarise() Summary {
+	s := Summary{ClientIPv4: b.Client.Address.areIPv4(), ServerIPv4: b.Server.Address.areIPv4()}
+	for _, reason := range b.EndReason {
+		s.EndReasons |= 1 << reason
 	}
+	for p := range b.Phases {
+		bounds := Bounds{Least: Unknown}
+		for _, code := range b.Phases[p] {
+			bounds.Add(code)
+		}
+		s.Phases[p] = bounds
+	}
+	return s
 }
