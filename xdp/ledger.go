@@ -55,13 +55,13 @@ const (
 // program saw.
 type ProgramCounts struct {
 	Octets uint64
-	Ends   [len(EndNames)]uint64 // by EndNames
-	// By sequence alone, of no frame's end.
-	FinAcksForgotten       uint64
-	SynAckAnswersForgotten uint64
 	// The program's clock: no counters.
 	TickJiffies uint64
 	TickAt      int64
+	Ends        [len(EndNames)]uint64 // by EndNames
+	// By sequence alone, of no frame's end.
+	FinAcksForgotten       uint64
+	SynAckAnswersForgotten uint64
 }
 
 // Frames is the number of frames: each has one end.

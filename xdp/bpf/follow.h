@@ -84,12 +84,11 @@ static __always_inline void replace(const struct key *key, struct standing *t)
 }
 
 /*
- * Passes a segment that begins a connection. One that has nothing to take along is later
- * than who took it, so its time is read when that is known.
+ * Takes along what is of a connection before the one that a segment begins. One that has
+ * nothing to take along is later than who took it, so its time is read when that is known.
  */
-static __always_inline int begin(struct frame_context *ctx, struct ledger *l, const struct packet *p,
-				 const struct key *key, const struct counters *flow,
-				 struct standing *t)
+static __always_inline void begin(const struct packet *p, const struct key *key,
+				  const struct counters *flow, struct standing *t)
 {
 	if (flow && is_overtaken(flow, t->side, p)) {
 		t->marks = SEGMENT_HAS_ENTRY;
@@ -99,49 +98,43 @@ static __always_inline int begin(struct frame_context *ctx, struct ledger *l, co
 	}
 	if (!(t->marks & SEGMENT_FINAL))
 		t->now = bpf_ktime_get_ns();
-	return pass(ctx, l, p, t);
 }
 
-static __always_inline int follow(struct frame_context *ctx, struct ledger *l, const struct packet *p,
-				  const struct key *key, struct standing *t)
+/*
+ * Counts a segment in its flow, of which it may be the first, and returns whether it is
+ * to be passed.
+ */
+static __always_inline int account(struct frame_context *ctx, struct ledger *l,
+				   const struct packet *p, const struct key *key,
+				   struct counters *flow, struct standing *t)
 {
-	int control = p->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST);
-	struct counters *flow = find_flow(key);
-	int wanted = control || describe_all;
+	int wanted = (p->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST)) || describe_all;
 	struct direction *own;
-	int first;
+	int first = 0;
 
-	if (begins(p, flow))
-		return begin(ctx, l, p, key, flow, t);
 	if (!flow && !(p->tcp_flags & (TCP_SYN | TCP_RST))) {
 		flow = open_flow(key);
 		t->marks = flow ? SEGMENT_OPENED : SEGMENT_NO_ROOM;
 		wanted |= flow && !control_only;
 	}
-	if (!flow) {
-		if (!wanted)
-			return finish_frame(l, END_FLOW_TABLE_FULL, FRAME_OVER);
-		t->now = bpf_ktime_get_ns();
-		return pass(ctx, l, p, t);
+	if (flow) {
+		own = &flow->direction[t->side & 1];
+		first = !own->first_at;
+		/* Before it is counted: a FIN that finds itself acknowledged takes this time. */
+		if (!wanted && !first)
+			touch(own, time_of(l, own, p));
+		if (count(own, &flow->direction[(t->side & 1) ^ 1], p, segments_of(ctx, p->payload),
+			  &t->marks))
+			wanted |= !control_only;
+		t->marks |= SEGMENT_HAS_ENTRY | SEGMENT_COUNTED;
+		t->flow = flow;
 	}
-
-	own = &flow->direction[t->side & 1];
-	first = !own->first_at;
-	/* Before it is counted: a FIN that finds itself acknowledged takes this time. */
-	if (!wanted && !first)
-		touch(own, time_of(l, own, p));
-	if (count(own, &flow->direction[(t->side & 1) ^ 1], p, segments_of(ctx, p->payload),
-		  &t->marks))
-		wanted |= !control_only;
 	if (wanted || first) {
 		t->now = bpf_ktime_get_ns();
-		touch(own, t->now);
+		if (flow)
+			touch(own, t->now);
 	}
-	if (!wanted)
-		return finish_frame(l, END_COUNTED, FRAME_OVER);
-	t->marks |= SEGMENT_HAS_ENTRY | SEGMENT_COUNTED;
-	t->flow = flow;
-	return pass(ctx, l, p, t);
+	return wanted;
 }
 
 /* Tells whether a segment acknowledges and does no more but carry data. */
@@ -181,41 +174,15 @@ static __always_inline int count_data(struct frame_context *ctx, struct ledger *
 }
 
 /*
- * The short way of plain data segments: what nearly all segments are, so that nothing
- * else may stand in the way of them. Returns 0 for any other, which then goes the
- * general way.
- */
-static __always_inline int count_plain(struct frame_context *ctx, struct ledger *l,
-				       const struct frame *f)
-{
-	struct packet ipv4 = {}, ipv6 = {};
-	struct ipv4_key narrow;
-	struct key wide;
-	__u32 side;
-
-	if (likely(parse_plain_ipv4(f, &ipv4))) {
-		if (!likely(is_data(&ipv4)))
-			return shed(l, f, &ipv4);
-		side = ipv4_key_of(&ipv4, &narrow);
-		return count_data(ctx, l, f, bpf_map_lookup_elem(&flows_ipv4, &narrow), side,
-				  &ipv4);
-	}
-	if (!parse_plain_ipv6(f, &ipv6) || is_ipv4(&ipv6.src))
-		return 0;
-	if (!is_data(&ipv6))
-		return shed(l, f, &ipv6);
-	side = key_of(&ipv6, &wide);
-	return count_data(ctx, l, f, bpf_map_lookup_elem(&flows_ipv6, &wide), side, &ipv6);
-}
-
-/*
- * Counts a segment in its flow, whatever it is, and passes it where it is wanted. It is
+ * Counts a segment in its flow, whatever it is, and passes it where it is wanted: the one
+ * place where that is done, for code that few segments need is seldom in the cache. It is
  * global to the verifier, as the functions of tunnel.h: what a segment may be does not
  * depend on how its headers were found.
  */
 __noinline int count_any(struct frame_context *ctx, struct packet *p, __u32 wire_length)
 {
 	struct standing standing = {.wire_length = wire_length};
+	struct counters *flow;
 	struct ledger *l;
 	struct key key;
 	__u32 zero = 0;
@@ -224,28 +191,23 @@ __noinline int count_any(struct frame_context *ctx, struct packet *p, __u32 wire
 	if (!p || !l)
 		return FRAME_OVER;
 	standing.side = key_of(p, &key);
-	return follow(ctx, l, p, &key, &standing);
+	flow = find_flow(&key);
+	if (begins(p, flow)) {
+		begin(p, &key, flow, &standing);
+	} else if (!account(ctx, l, p, &key, flow, &standing)) {
+		return finish_frame(l, standing.flow ? END_COUNTED : END_FLOW_TABLE_FULL,
+				    FRAME_OVER);
+	}
+	return pass(ctx, l, p, &standing);
 }
 
-/*
- * Reads a frame that was no plain data, as one with plain headers first: what opens and
- * closes connections mostly has these, too. Nothing is kept of what the short way has
- * read, for data would pay for that. p is zero.
- */
-static __always_inline enum outcome read_again(struct frame_context *ctx, struct packet *p,
+/* Reads a frame whose headers are not plain; returns an enum outcome. */
+static __always_inline enum outcome read_frame(struct frame_context *ctx, struct packet *p,
 					       __u32 length)
 {
-	struct tags tags = tags_beside(ctx);
 	enum outcome outcome;
-	struct frame f;
 
-	open_frame(ctx, &f);
-	if (!bare_type(ctx) &&
-	    (parse_plain_ipv4(&f, p) || (parse_plain_ipv6(&f, p) && !is_ipv4(&p->src)))) {
-		p->vlan = tags.outermost;
-		p->encapsulation.layers[0] = tags.layer;
-		return OUTCOME_TCP;
-	}
+	__builtin_memset(p, 0, sizeof(*p));
 	outcome = outcome_of(read_general(ctx, p, length));
 	if (outcome == OUTCOME_UNDECODABLE && pull_headers(ctx)) {
 		__builtin_memset(p, 0, sizeof(*p));
@@ -254,14 +216,74 @@ static __always_inline enum outcome read_again(struct frame_context *ctx, struct
 	return outcome;
 }
 
-/* The general way, of whatever is not plain data. */
-static __always_inline int count_general(struct frame_context *ctx, struct ledger *l)
-{
-	__u32 length = length_of(ctx);
-	struct packet packet = {};
-	enum outcome outcome;
+/* How far count_plain came. */
+enum progress {
+	PLAIN_COUNTED,
+	PLAIN_READ, /* the segment's fields are known */
+	NOT_PLAIN,
+};
 
-	outcome = read_again(ctx, &packet, length);
+/*
+ * Counts plain data at once: that is what nearly all segments are, so that nothing else
+ * may stand in the way of them. Of another segment with plain headers it fills p.
+ */
+static __always_inline enum progress count_plain(struct frame_context *ctx, struct ledger *l,
+						 const struct frame *f, struct packet *p)
+{
+	/* Of their own, so that those of data may live in registers. */
+	struct packet ipv4 = {}, ipv6 = {};
+	struct ipv4_key narrow;
+	struct key wide;
+	__u32 side;
+
+	if (likely(parse_plain_ipv4(f, &ipv4))) {
+		if (likely(is_data(&ipv4))) {
+			side = ipv4_key_of(&ipv4, &narrow);
+			if (likely(count_data(ctx, l, f, bpf_map_lookup_elem(&flows_ipv4, &narrow),
+					      side, &ipv4)))
+				return PLAIN_COUNTED;
+		} else if (shed(l, f, &ipv4)) {
+			return PLAIN_COUNTED;
+		}
+		*p = ipv4;
+		return PLAIN_READ;
+	}
+	if (!parse_plain_ipv6(f, &ipv6) || is_ipv4(&ipv6.src))
+		return NOT_PLAIN;
+	if (is_data(&ipv6)) {
+		side = key_of(&ipv6, &wide);
+		if (count_data(ctx, l, f, bpf_map_lookup_elem(&flows_ipv6, &wide), side, &ipv6))
+			return PLAIN_COUNTED;
+	} else if (shed(l, f, &ipv6)) {
+		return PLAIN_COUNTED;
+	}
+	*p = ipv6;
+	return PLAIN_READ;
+}
+
+/* What becomes of a frame: the whole way of one that arrives. */
+static __always_inline int count_frame(struct frame_context *ctx, struct ledger *l)
+{
+	enum progress progress = NOT_PLAIN;
+	enum outcome outcome = OUTCOME_TCP;
+	struct packet packet;
+	struct frame frame;
+	struct tags tags;
+	__u32 length;
+
+	open_frame(ctx, &frame);
+	if (!bare_type(ctx))
+		progress = count_plain(ctx, l, &frame, &packet);
+	if (likely(progress == PLAIN_COUNTED))
+		return FRAME_OVER;
+	length = length_of(ctx);
+	if (progress == NOT_PLAIN) {
+		outcome = read_frame(ctx, &packet, length);
+	} else {
+		tags = tags_beside(ctx);
+		packet.vlan = tags.outermost;
+		packet.encapsulation.layers[0] = tags.layer;
+	}
 	if (outcome == OUTCOME_TCP)
 		length = wire_octets(length, packet.payload, segments_of(ctx, packet.payload));
 	l->octets += length;

@@ -32,16 +32,12 @@ static __always_inline int pass(struct __sk_buff *ctx, struct ledger *l, const s
 SEC("tc")
 int finwait_gateway(struct __sk_buff *ctx)
 {
-	struct frame frame;
 	struct ledger *l;
 	__u32 zero = 0;
 
 	l = bpf_map_lookup_elem(&ledger, &zero);
-	if (!l)
-		return VERDICT_NEXT;
-	open_frame(ctx, &frame);
-	if (bare || !likely(count_plain(ctx, l, &frame)))
-		count_general(ctx, l);
+	if (l)
+		count_frame(ctx, l);
 	return VERDICT_NEXT;
 }
 

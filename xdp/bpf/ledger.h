@@ -36,13 +36,13 @@ struct ledger {
 	 * carries behind a packet that ends in the first one is left out.
 	 */
 	__u64 octets;
+	/* The clock of this CPU, see tick(); here, where data finds it in the same cache line. */
+	__u64 tick_jiffies;
+	__s64 tick_at; /* ns, CLOCK_MONOTONIC */
 	__u64 ends[ENDS];
 	/* By sequence: notes that made room before their answer came, see awaited.h. */
 	__u64 fin_acks_forgotten;
 	__u64 syn_ack_answers_forgotten;
-	/* The clock of this CPU, see tick(). */
-	__u64 tick_jiffies;
-	__s64 tick_at; /* ns, CLOCK_MONOTONIC */
 };
 
 struct {

@@ -37,7 +37,7 @@ static __always_inline __u64 owner_of(struct __sk_buff *ctx)
 }
 
 /* Tells whose a segment is. */
-static __noinline void own(struct __sk_buff *ctx, struct owned_segment *s)
+static __always_inline void own(struct __sk_buff *ctx, struct owned_segment *s)
 {
 	s->owner = owner_of(ctx);
 	if (s->owner)

@@ -51,7 +51,7 @@ static __always_inline __u32 queue_of(const struct packet *p)
 static __always_inline enum end write_segment(struct __sk_buff *ctx, const struct packet *p,
 					      const struct standing *t)
 {
-	__u32 queue = queue_of(p);
+	__u32 queue = queues > 1 ? queue_of(p) : 0;
 	struct segment *s;
 	void *ring;
 

@@ -47,17 +47,11 @@ static __always_inline int pass(struct xdp_md *ctx, struct ledger *l, const stru
 SEC("xdp.frags")
 int finwait_tap(struct xdp_md *ctx)
 {
-	struct frame frame;
 	struct ledger *l;
 	__u32 zero = 0;
 
 	l = bpf_map_lookup_elem(&ledger, &zero);
-	if (!l)
-		return XDP_DROP;
-	open_frame(ctx, &frame);
-	if (likely(count_plain(ctx, l, &frame)))
-		return XDP_DROP;
-	return count_general(ctx, l);
+	return l ? count_frame(ctx, l) : XDP_DROP;
 }
 
 /* Notes the answer that a SYN-ACK or a FIN will have. */
