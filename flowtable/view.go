@@ -2,6 +2,7 @@ package flowtable
 
 import (
 	"fmt"
+	"sync"
 
 	"github.com/finwait/finwait/flowtable/segment"
 )
@@ -24,27 +25,40 @@ func (t *Table) Seek(serial uint64) (p Place, found bool) {
 	return p, false
 }
 
+// viewing is what a View works with. It is used again: a question has thousands of them,
+// and the collector's work would be felt by the workers.
+type viewing struct {
+	batch    [AccountsBatch]connection
+	numbers  [AccountsBatch]int // among the places
+	keys     [AccountsBatch]segment.Key
+	counters [AccountsBatch]segment.Counters
+	hot      hot
+	cold     cold
+	record   Record
+}
+
+var viewings = sync.Pool{New: func() any { return new(viewing) }}
+
 // View yields the connections of places with the kernel's counters, each with
 // its number among the places, until yield says false. Those that are over by
 // then are left out. It may be called as Look may.
 func (t *Table) View(places []Place, yield func(i int, r *Record) bool) error {
-	var (
-		batch   [AccountsBatch]connection
-		numbers [AccountsBatch]int // among the places
-		h       hot
-		l       cold
-		n       int
-	)
+	if len(places) == 0 {
+		return nil
+	}
+	v := viewings.Get().(*viewing)
+	defer viewings.Put(v)
+	n := 0
 	for i, p := range places {
-		if p.slot < t.fresh.Load() && snapshot(&t.hot[p.slot], &t.cold[p.slot], &h, &l) {
-			batch[n].load(&h, &l, t.common())
-			if batch[n].serial == p.Serial {
-				numbers[n] = i
+		if p.slot < t.fresh.Load() && snapshot(&t.hot[p.slot], &t.cold[p.slot], &v.hot, &v.cold) {
+			v.batch[n].load(&v.hot, &v.cold, t.common())
+			if v.batch[n].serial == p.Serial {
+				v.numbers[n] = i
 				n++
 			}
 		}
-		if n == len(batch) || i == len(places)-1 {
-			if more, err := t.viewAll(batch[:n], numbers[:n], places, yield); !more {
+		if n == len(v.batch) || i == len(places)-1 {
+			if more, err := t.viewAll(v, n, places, yield); !more {
 				return err
 			}
 			n = 0
@@ -74,24 +88,22 @@ func (t *Table) Connections(yield func(*Record) bool) (err error) {
 	return err
 }
 
-func (t *Table) viewAll(batch []connection, numbers []int, places []Place, yield func(int, *Record) bool) (more bool, err error) {
-	var (
-		keys     [AccountsBatch]segment.Key
-		counters [AccountsBatch]segment.Counters
-		r        Record
-	)
-	for i := range batch {
-		keys[i] = batch[i].key
-	}
-	if t.config.Accounts != nil && len(batch) > 0 {
-		if err := t.config.Accounts.Peek(keys[:len(batch)], counters[:len(batch)]); err != nil {
+// viewAll yields the first n connections of a batch.
+func (t *Table) viewAll(v *viewing, n int, places []Place, yield func(int, *Record) bool) (more bool, err error) {
+	batch, counters := v.batch[:n], v.counters[:n]
+	clear(counters)
+	if t.config.Accounts != nil && n > 0 {
+		for i := range batch {
+			v.keys[i] = batch[i].key
+		}
+		if err := t.config.Accounts.Peek(v.keys[:n], counters); err != nil {
 			return false, fmt.Errorf("reading the kernel's counters of live connections: %w", err)
 		}
 	}
 	for i := range batch {
-		batch[i].view(&r, &counters[i], t.lossy(&batch[i], batch[i].has(connEntry)))
-		t.attribute(places[numbers[i]].slot, &batch[i], &r)
-		if !yield(numbers[i], &r) {
+		batch[i].view(&v.record, &counters[i], t.lossy(&batch[i], batch[i].has(connEntry)))
+		t.attribute(places[v.numbers[i]].slot, &batch[i], &v.record)
+		if !yield(v.numbers[i], &v.record) {
 			return false, nil
 		}
 	}

@@ -208,6 +208,9 @@ func TestLookAsksNobody(t *testing.T) {
 	}); err != nil || next != len(all) {
 		t.Errorf("the last place is %d of %d, error %v", next, len(all), err)
 	}
+	if n := testing.AllocsPerRun(20, func() { _ = b.View(all, func(int, *Record) bool { return true }) }); n != 0 {
+		t.Errorf("%v allocations for a view of %d connections", n, len(all))
+	}
 	b.Flush(EndShutdown)
 	if err := b.View(all, func(int, *Record) bool { t.Error("a connection that is over"); return true }); err != nil {
 		t.Error(err)

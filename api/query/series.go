@@ -162,19 +162,20 @@ func Series(ctx context.Context, h history.History, live history.Live, names *ap
 		return nil, err
 	}
 	defer t.durations.release()
-	var followed []uint64 // serials
+	both := newTwice()
+	defer both.release()
 	l := newLook(live, names, f, closed, names.At(now))
 	defer l.release()
 	if err := l.walk(ctx, func(rows []uint16) error {
 		for _, row := range rows {
-			followed = append(followed, l.frame.block.Serial[row])
+			both.followed = append(both.followed, l.frame.block.Serial[row])
 		}
 		return t.add(&l.frame, rows)
 	}); err != nil {
 		return nil, err
 	}
 	span := h.Span()
-	if err := t.addRecords(ctx, h, f, history.Range{First: first, End: span.End}, before.End, followed); err != nil {
+	if err := t.addRecords(ctx, h, f, history.Range{First: first, End: span.End}, before.End, both); err != nil {
 		return nil, err
 	}
 	return t.answer(span), nil
@@ -182,23 +183,18 @@ func Series(ctx context.Context, h history.History, live history.Live, names *ap
 
 // addRecords takes what is on record. Connections that were followed a moment
 // ago and have come on record since a position are there already.
-func (t *tally) addRecords(ctx context.Context, h history.History, f *Filter, r history.Range, fresh uint64, followed []uint64) error {
-	both := make(map[uint64]bool) // of what is fresh on record: whether it was followed
-	if _, err := h.Scan(ctx, history.Range{First: min(fresh, r.End), End: r.End}, func(run history.Run) bool {
+func (t *tally) addRecords(ctx context.Context, h history.History, f *Filter, r history.Range, fresh uint64, both *twice) error {
+	since := history.Range{First: min(fresh, r.End), End: r.End}
+	both.expect(since.End - since.First)
+	if _, err := h.Scan(ctx, since, func(run history.Run) bool {
 		for i := run.From; i < run.To; i++ {
-			both[run.Block.Serial[i]] = false
+			both.record(run.Block.Serial[i])
 		}
 		return true
 	}); err != nil {
 		return err
 	}
-	if len(both) > 0 {
-		for _, serial := range followed {
-			if _, found := both[serial]; found {
-				both[serial] = true
-			}
-		}
-	}
+	both.compare()
 	var s selection
 	var failed error
 	_, err := h.Scan(ctx, r, func(run history.Run) bool {
@@ -206,7 +202,7 @@ func (t *tally) addRecords(ctx context.Context, h history.History, f *Filter, r 
 		rows := final(&in, f.choose(&s, &in, run.From, run.To))
 		if run.Position+uint64(run.To) > fresh {
 			rows = keep(rows, func(row uint16) bool {
-				return run.Position+uint64(row) < fresh || !both[run.Block.Serial[row]]
+				return run.Position+uint64(row) < fresh || !both.met(run.Block.Serial[row])
 			})
 		}
 		failed = t.add(&in, rows)

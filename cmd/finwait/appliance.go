@@ -427,10 +427,13 @@ func (a *appliance) Seek(serial uint64) (p flowtable.Place, found bool) {
 // View implements history.Live over all tables, whose connections have serial
 // numbers of their own.
 func (a *appliance) View(places []flowtable.Place, yield func(i int, r *flowtable.Record) bool) error {
+	if len(a.tables) == 1 {
+		return a.tables[0].View(places, yield)
+	}
 	more := true
+	of, numbers := make([]flowtable.Place, 0, len(places)), make([]int, 0, len(places))
 	for i, t := range a.tables {
-		var of []flowtable.Place
-		var numbers []int
+		of, numbers = of[:0], numbers[:0]
 		for n, p := range places {
 			if tableOf(p.Serial) == i {
 				of, numbers = append(of, p), append(numbers, n)
