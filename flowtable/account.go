@@ -129,6 +129,19 @@ func (e *end) gain(d *segment.Direction) uint64 {
 	return uint64(max(gain, 0))
 }
 
+// overtakenBy is the payload of e that a FIN of the other side acknowledges and has
+// overtaken: it was sent before the FIN, whenever it comes here.
+func (e *end) overtakenBy(fin *segment.Segment) uint32 {
+	high, known, over := e.high, e.has(endHigh), e.has(endOver)
+	if d := &fin.Other; fin.Marks&segment.HasEntry != 0 && d.Marks&segment.DirectionStarted != 0 {
+		high, known, over = d.High, true, d.Marks&segment.DirectionFinished != 0
+	}
+	if !known || over || !fin.Is(segment.ACK) {
+		return 0
+	}
+	return uint32(max(int32(fin.Ack-high), 0))
+}
+
 // glean learns from a kernel direction what does not depend on counts.
 func (c *connection) glean(side uint8, d *segment.Direction) {
 	if d.Packets == 0 {

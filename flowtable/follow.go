@@ -242,6 +242,7 @@ func (c *connection) followFIN1(s *segment.Segment, side uint8) {
 	if s.Marks&(segment.HasEntry|segment.Final) == segment.HasEntry {
 		c.halfBase += int64(other.gain(&s.Other))
 	}
+	c.halfBase += int64(other.overtakenBy(s))
 }
 
 // overtaken notes that a FIN was acknowledged before it came here. The kernel

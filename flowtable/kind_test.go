@@ -224,6 +224,31 @@ func TestPhases(t *testing.T) {
 	}
 }
 
+// TestFINOvertakesData: FIN1 acknowledges payload that comes here later, but was sent
+// before it. What is sent after it counts, and its octet of the sequence space does not.
+func TestFINOvertakesData(t *testing.T) {
+	late := []step{
+		{4, s, fPA, 21, 11, 1000},
+		{5, c, fFA, 11, 1021, 0},
+		{6, s, fPA, 1021, 12, 70},
+		{7, s, fFA, 1091, 12, 9},
+		{8, c, fA, 12, 1101, 0}}
+	for _, order := range [][]int{{0, 1, 2, 3, 4}, {1, 0, 2, 3, 4}, {1, 2, 0, 3, 4}, {1, 2, 3, 0, 4}, {3, 1, 2, 0, 4}} {
+		steps := opened
+		for _, i := range order {
+			steps = after(steps, late[i])
+		}
+		r := replay(t, between(40000, 443), steps...)
+		want := uint64(79)
+		if order[0] == 3 {
+			want = 0 // all of it was here before FIN1: nothing tells what was sent after that
+		}
+		if r.HalfClosePayload != want || r.Server.Payload != 20+1000+79 {
+			t.Errorf("%v: half close payload is %d of %d, not %d", order, r.HalfClosePayload, r.Server.Payload, want)
+		}
+	}
+}
+
 func TestHalfClosePayload(t *testing.T) {
 	steps := after(opened,
 		step{5, c, fFA, 11, 21, 6}, // with the last 6 octets of the request

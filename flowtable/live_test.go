@@ -284,6 +284,21 @@ func TestFINsAtOnce(t *testing.T) {
 	}
 }
 
+// TestFINOvertakesCountedData: the kernel counts FIN1 before payload that it
+// acknowledges, of which a queue is late.
+func TestFINOvertakesCountedData(t *testing.T) {
+	b := newLiveBench(t, LiveTimeouts())
+	v := between(40000, 443)
+	b.play(v, opened...)
+	b.play(v, step{5, c, fFA, 11, 1021, 0}, step{4, s, fPA, 21, 11, 1000}, step{6, s, fPA, 1021, 12, 70},
+		step{7, s, fFA, 1091, 12, 9}, step{8, c, fA, 12, 1101, 0})
+	b.Flush(EndShutdown)
+	b.same("counts", counts(b.one()), "5/10/0/0 5/1099/0/0")
+	if half := b.one().HalfClosePayload; half != 79 {
+		t.Errorf("half close payload is %d, not 79", half)
+	}
+}
+
 // TestACKOvertakesFIN: an acknowledgement is counted before the FIN that it answers,
 // and nobody passes it on. A FIN2 right after it is not what answered.
 func TestACKOvertakesFIN(t *testing.T) {

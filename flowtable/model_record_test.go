@@ -68,10 +68,22 @@ func (l *modelled) record(reason EndReason) Record {
 	}
 	if fin1 >= 0 {
 		r.Initiator = party(fin1)
-		other := 1 - sender(&l.segments[fin1])
-		r.HalfClosePayload = l.walk(other, len(l.segments)).payload - l.walk(other, fin1).payload
+		r.HalfClosePayload = l.halfClosePayload(fin1)
 	}
 	return r
+}
+
+// halfClosePayload is what the other side sent after FIN1: of what comes here later,
+// FIN1 may acknowledge some.
+func (l *modelled) halfClosePayload(fin1 int) uint64 {
+	fin := &l.segments[fin1]
+	other := 1 - sender(fin)
+	all, before := l.walk(other, len(l.segments)).payload, l.walk(other, fin1)
+	sent := before.payload
+	if isACK(fin) && before.moved && !before.finished && int32(fin.Ack-before.high) > 0 {
+		sent += uint64(fin.Ack - before.high)
+	}
+	return all - min(all, sent)
 }
 
 func (l *modelled) side(side int) Side {
