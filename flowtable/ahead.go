@@ -2,7 +2,6 @@ package flowtable
 
 import (
 	"math"
-	"math/bits"
 	"unsafe"
 
 	"github.com/finwait/finwait/flowtable/segment"
@@ -25,9 +24,6 @@ type lookAhead struct {
 	slots  [updateBatch]uint32 // where the connections are likely to be, 0 for nowhere
 	keys   [updateBatch]segment.Key
 	sides  [updateBatch]uint8
-	// elsewhere has a bit for each segment of a group whose connection is not in its
-	// own bucket, but may be in the next.
-	elsewhere [updateBatch / group]uint8
 }
 
 // fetchBuckets is the first stage of a group. hashes may be nil.
@@ -55,10 +51,7 @@ func (t *Table) fetchSlots(from int, batch []*segment.Segment) {
 		return
 	}
 	a, to := &t.look, min(from+group, len(batch))
-	var (
-		rests     [group]uint32 // slots of which more than the hot half will be needed
-		elsewhere uint8
-	)
+	var rests [group]uint32 // slots of which more than the hot half will be needed
 	for i, s := range batch[from:to] {
 		at := (from + i) % updateBatch
 		b := &t.index.buckets[a.homes[at]]
@@ -70,42 +63,14 @@ func (t *Table) fetchSlots(from int, batch []*segment.Segment) {
 			}
 		} else if b.overflow != 0 {
 			fetchLine(unsafe.Pointer(&t.index.buckets[t.index.after(a.homes[at])]))
-			elsewhere |= 1 << (i % group)
 		}
 		a.slots[at] = slot
 		rests[i%group] = slot & mayChange(s)
 	}
-	a.elsewhere[from/group%len(a.elsewhere)] = elsewhere
 	fetchEightPairs(unsafe.Pointer(&t.hot[0]), (*[group]uint32)(a.slots[from:]))
 	fetchEight(unsafe.Pointer(&t.cold[0]), &rests)
 	fetchEightWords(unsafe.Pointer(&t.links[0]), &rests)
 	fetchEightOctets(unsafe.Pointer(&t.outlines[0]), &rests)
-}
-
-// fetchElsewhere goes on with those of the second stage whose own bucket was full when
-// they began, once the next one is here. In a table that has been full for a while
-// that is one connection in seven.
-func (t *Table) fetchElsewhere(from int, batch []*segment.Segment) {
-	if from >= len(batch) {
-		return
-	}
-	a := &t.look
-	for left := a.elsewhere[from/group%len(a.elsewhere)]; left != 0; left &= left - 1 {
-		at := (from + bits.TrailingZeros8(left)) % updateBatch
-		b := &t.index.buckets[t.index.after(a.homes[at])]
-		marks := b.candidates(tagOf(a.hashes[at]))
-		if marks == 0 {
-			continue // a new connection, nearly always
-		}
-		slot := b.marked(marks)
-		a.slots[at] = slot
-		if mayChange(batch[at]) != 0 {
-			t.fetchSlot(slot)
-			fetchLine(unsafe.Pointer(t.outlines.at(slot)))
-		} else {
-			fetchLines(unsafe.Pointer(&t.hot[slot]))
-		}
-	}
 }
 
 // mayChange has all bits set for a segment that is likely to change more than

@@ -7,18 +7,22 @@ import (
 	"github.com/finwait/finwait/flowtable/segment"
 )
 
-// bucketEntries fill one cache line with their tags and the overflow count.
-const bucketEntries = 12
+// bucketEntries fill one cache line with their tags, the overflow count and their
+// slots.
+const bucketEntries = 14
 
 // bucket is one cache line of the index. A tag is 8 bits of the hash, 0 where
 // the entry is free. overflow counts the connections that belong here or further
 // up and stand further down because this bucket was full: a search ends at the
-// first bucket without any, and a removal needs no tombstone.
+// first bucket without any, and a removal needs no tombstone. A count that has
+// reached manyOverflows stays, so that searches are long and never wrong.
 type bucket struct {
 	tags     [bucketEntries]uint8
-	overflow uint32
-	slots    [bucketEntries]uint32
+	overflow uint16
+	slots    [6]uint64 // of slotBits each, one behind the other
 }
+
+const manyOverflows = 1<<16 - 1
 
 const bucketSize = 64
 
@@ -27,10 +31,11 @@ var _ [bucketSize]byte = [unsafe.Sizeof(bucket{})]byte{}
 // index finds a connection's slot by the hash of its key.
 type index struct{ buckets []bucket }
 
-// indexBuckets is how many buckets are 10/13 full with capacity connections: then
-// one connection in 25 stands outside of its own bucket.
+// indexBuckets is how many buckets have 9.23 connections each where there are capacity
+// of them: one in a hundred then stands outside of its own bucket, three in a hundred
+// where connections have come and gone for a while.
 func indexBuckets(capacity uint32) uint64 {
-	return max((uint64(capacity)*13/10+bucketEntries-1)/bucketEntries, 2)
+	return max((uint64(capacity)*13+119)/120, 2)
 }
 
 // tagOf takes the highest bits of a hash, home the lowest 32.
@@ -59,19 +64,42 @@ const (
 func matches(x uint64) uint64 { return (x - everyOctet) &^ x & topBits }
 
 // candidates marks the entries with a tag: each of the first eight in the top bit of
-// its octet, each of the other four in the bit below that of octets 0 to 3. One word
+// its octet, each of the other six in the bit below that of octets 0 to 5. One word
 // has them all, so that no branch depends on where in a bucket an entry stands.
 func (b *bucket) candidates(tag uint8) (marks uint64) {
 	pattern := uint64(tag) * everyOctet
 	first := matches(*(*uint64)(unsafe.Pointer(&b.tags[0])) ^ pattern)
-	others := matches(uint64(*(*uint32)(unsafe.Pointer(&b.tags[8])))^pattern) & (topBits >> 32)
+	others := matches(*(*uint64)(unsafe.Pointer(&b.tags[8]))^pattern) & (topBits >> 16) // without the overflow
 	return first | others>>1
 }
 
+// marked is the entry of the lowest mark.
+func marked(marks uint64) uint {
+	at := uint(bits.TrailingZeros64(marks))
+	return at>>3 | ^at&1<<3
+}
+
 // marked is the slot of the lowest mark.
-func (b *bucket) marked(marks uint64) (slot uint32) {
-	at := bits.TrailingZeros64(marks)
-	return b.slots[at>>3|^at&1<<3]
+func (b *bucket) marked(marks uint64) (slot uint32) { return b.slot(marked(marks)) }
+
+// slot is entry i's.
+func (b *bucket) slot(i uint) uint32 {
+	word, shift := b.place(i)
+	return uint32(*word>>shift) & slotMask
+}
+
+func (b *bucket) setSlot(i uint, slot uint32) {
+	word, shift := b.place(i)
+	*word = *word&^(slotMask<<shift) | uint64(slot)<<shift
+}
+
+// place is a word that has the whole slot of entry i, and how far up. It begins in the
+// octet that the slot begins in, or ends where the bucket does.
+func (b *bucket) place(i uint) (word *uint64, shift uint) {
+	const last = bucketSize - 8 - bucketEntries - 2
+	bit := i * slotBits
+	octet := min(bit/8, last)
+	return (*uint64)(unsafe.Add(unsafe.Pointer(&b.slots), octet)), bit - octet*8
 }
 
 // find returns the slot of key, 0 where it is not in the table.
@@ -95,13 +123,15 @@ func (t *Table) find(hash uint64, key *segment.Key) uint32 {
 func (x *index) insert(hash uint64, slot uint32) {
 	for at := x.home(hash); ; at = x.after(at) {
 		b := &x.buckets[at]
-		for i := range b.tags {
-			if b.tags[i] == 0 {
-				b.tags[i], b.slots[i] = tagOf(hash), slot
-				return
-			}
+		if free := b.candidates(0); free != 0 { // the lowest mark is never wrong
+			i := marked(free)
+			b.tags[i] = tagOf(hash)
+			b.setSlot(i, slot)
+			return
 		}
-		b.overflow++
+		if b.overflow != manyOverflows {
+			b.overflow++
+		}
 	}
 }
 
@@ -109,12 +139,15 @@ func (x *index) insert(hash uint64, slot uint32) {
 func (x *index) remove(hash uint64, slot uint32) {
 	for at := x.home(hash); ; at = x.after(at) {
 		b := &x.buckets[at]
-		for i := range b.slots {
-			if b.slots[i] == slot {
-				b.tags[i], b.slots[i] = 0, 0
+		for marks := b.candidates(tagOf(hash)); marks != 0; marks &= marks - 1 {
+			if i := marked(marks); b.slot(i) == slot {
+				b.tags[i] = 0
+				b.setSlot(i, 0)
 				return
 			}
 		}
-		b.overflow--
+		if b.overflow != manyOverflows {
+			b.overflow--
+		}
 	}
 }

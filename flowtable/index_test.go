@@ -84,6 +84,60 @@ func TestIndex(t *testing.T) {
 	}
 }
 
+// TestPlaces: every entry of a bucket keeps any slot, and leaves the others alone.
+func TestPlaces(t *testing.T) {
+	const guard = 0xa5
+	var around struct {
+		b      bucket
+		behind [8]uint8
+	}
+	for i := range around.behind {
+		around.behind[i] = guard
+	}
+	b, want := &around.b, [bucketEntries]uint32{}
+	b.overflow = 0x1234
+	f := rand.New(rand.NewPCG(8, 9))
+	for range 100_000 {
+		i, slot := f.UintN(bucketEntries), f.Uint32()&slotMask
+		if f.IntN(3) == 0 {
+			slot = slotMask
+		}
+		b.setSlot(i, slot)
+		want[i] = slot
+		for i, slot := range want {
+			if got := b.slot(uint(i)); got != slot {
+				t.Fatalf("entry %d has slot %#x, not %#x", i, got, slot)
+			}
+		}
+	}
+	if b.tags != [bucketEntries]uint8{} || b.overflow != 0x1234 || around.behind != [8]uint8{guard, guard, guard, guard, guard, guard, guard, guard} {
+		t.Errorf("what is around the slots changed: %+v", around)
+	}
+}
+
+// TestManyOverflows: more connections than an overflow count can count belong into one
+// bucket. They are all found, also by what is left once most are gone.
+func TestManyOverflows(t *testing.T) {
+	const n = 70_000
+	x := index{make([]bucket, indexBuckets(n))}
+	for slot := range uint32(n) {
+		x.insert(42, slot+1)
+	}
+	if got := x.buckets[0].overflow; got != manyOverflows {
+		t.Errorf("%d overflowed", got)
+	}
+	for slot := range uint32(n) {
+		x.remove(42, slot+1)
+	}
+	for i := range x.buckets {
+		if b := &x.buckets[i]; b.tags != [bucketEntries]uint8{} || b.slots != [6]uint64{} {
+			t.Fatalf("bucket %d is not empty: %+v", i, b)
+		}
+	}
+	x.insert(42, 7)
+	x.remove(42, 7)
+}
+
 // TestCollidingConnections: connections whose hashes are all the same are
 // still apart, and what is remembered of them is too.
 func TestCollidingConnections(t *testing.T) {

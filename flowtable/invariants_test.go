@@ -89,15 +89,15 @@ func (t *Table) checkIndex(used int) error {
 	for i := range t.index.buckets {
 		b := &t.index.buckets[i]
 		for j := range b.tags {
-			if (b.tags[j] == 0) != (b.slots[j] == 0) {
+			if (b.tags[j] == 0) != (b.slot(uint(j)) == 0) {
 				return fmt.Errorf("bucket %d: tag and slot of entry %d disagree", i, j)
 			}
-			if b.slots[j] == 0 {
+			if b.slot(uint(j)) == 0 {
 				continue
 			}
 			entries++
-			if t.hot[b.slots[j]].last == 0 {
-				return fmt.Errorf("bucket %d leads to the free slot %d", i, b.slots[j])
+			if t.hot[b.slot(uint(j))].last == 0 {
+				return fmt.Errorf("bucket %d leads to the free slot %d", i, b.slot(uint(j)))
 			}
 		}
 		if int(b.overflow) > used {

@@ -252,12 +252,7 @@ func (t *Table) update(batch []*segment.Segment, hashes []uint64) {
 	for from := 0; from < len(batch); from += group {
 		t.fetchBuckets(from+2*group, batch, hashes)
 		t.fetchSlots(from+group, batch)
-		half, end := min(from+group/2, len(batch)), min(from+group, len(batch))
-		for i := from; i < half; i++ {
-			t.follow(i, batch[i], t.look.hashes[i])
-		}
-		t.fetchElsewhere(from+group, batch)
-		for i := half; i < end; i++ {
+		for i := from; i < min(from+group, len(batch)); i++ {
 			t.follow(i, batch[i], t.look.hashes[i])
 		}
 	}
