@@ -32,7 +32,7 @@ var _ [bucketSize]byte = [unsafe.Sizeof(bucket{})]byte{}
 type index struct{ buckets []bucket }
 
 // indexBuckets is how many buckets have 9.23 connections each where there are capacity
-// of them: one in a hundred then stands outside of its own bucket, three in a hundred
+// of them: one in a hundred then stands outside of its own bucket, four in a hundred
 // where connections have come and gone for a while.
 func indexBuckets(capacity uint32) uint64 {
 	return max((uint64(capacity)*13+119)/120, 2)
@@ -96,7 +96,7 @@ func (b *bucket) setSlot(i uint, slot uint32) {
 // place is a word that has the whole slot of entry i, and how far up. It begins in the
 // octet that the slot begins in, or ends where the bucket does.
 func (b *bucket) place(i uint) (word *uint64, shift uint) {
-	const last = bucketSize - 8 - bucketEntries - 2
+	const last = uint(unsafe.Sizeof(bucket{}.slots) - unsafe.Sizeof(*word))
 	bit := i * slotBits
 	octet := min(bit/8, last)
 	return (*uint64)(unsafe.Add(unsafe.Pointer(&b.slots), octet)), bit - octet*8

@@ -74,30 +74,26 @@ TEXT ·fetchEightOctets(SB), NOSPLIT, $0-16
 	LINES
 	RET
 
+// PAIR fetches two lines side by side into the second level of the cache. The first has
+// the lines of the segments that are followed meanwhile; with ten million connections
+// these took longer when it was to have the pairs, too.
+#define PAIR(place) \
+	PREFETCHT1 (AX)(place*1); \
+	PREFETCHT1 64(AX)(place*1)
+
 // func fetchEightPairs(base unsafe.Pointer, numbers *[group]uint32)
-//
-// Sixteen lines are too many to fetch into the first level at once: the segments that
-// are followed meanwhile would wait behind them.
 TEXT ·fetchEightPairs(SB), NOSPLIT, $0-16
 	MOVQ base+0(FP), AX
 	MOVQ numbers+8(FP), BX
 	PLACES(7)
-	PREFETCHT1 (AX)(CX*1)
-	PREFETCHT1 64(AX)(CX*1)
-	PREFETCHT1 (AX)(DX*1)
-	PREFETCHT1 64(AX)(DX*1)
-	PREFETCHT1 (AX)(SI*1)
-	PREFETCHT1 64(AX)(SI*1)
-	PREFETCHT1 (AX)(DI*1)
-	PREFETCHT1 64(AX)(DI*1)
-	PREFETCHT1 (AX)(R8*1)
-	PREFETCHT1 64(AX)(R8*1)
-	PREFETCHT1 (AX)(R9*1)
-	PREFETCHT1 64(AX)(R9*1)
-	PREFETCHT1 (AX)(R10*1)
-	PREFETCHT1 64(AX)(R10*1)
-	PREFETCHT1 (AX)(R11*1)
-	PREFETCHT1 64(AX)(R11*1)
+	PAIR(CX)
+	PAIR(DX)
+	PAIR(SI)
+	PAIR(DI)
+	PAIR(R8)
+	PAIR(R9)
+	PAIR(R10)
+	PAIR(R11)
 	RET
 
 // func publish(p *uint32, value uint32)
