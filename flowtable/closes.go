@@ -68,7 +68,7 @@ func (l *looking) closingSince(slot uint32, o Outline, s *strideCloses) (at int6
 	if !snapshot(&l.hot[slot], &l.cold[slot], &l.hotHalf, &l.coldHalf) {
 		return 0, false
 	}
-	l.c.load(&l.hotHalf, &l.coldHalf, l.common())
+	l.c.load(&l.hotHalf, &l.coldHalf, l.common(), allParts)
 	if !l.c.has(connFIN1) || l.c.outline() != o {
 		return 0, false
 	}

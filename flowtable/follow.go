@@ -77,6 +77,11 @@ func (c *connection) beginsAnew(s *segment.Segment, side uint8) bool {
 	return s.Marks&(segment.HasEntry|segment.Final) != segment.HasEntry
 }
 
+// opened tells that a segment changes nothing of when c began and opened.
+func (c *connection) opened(s *segment.Segment) bool {
+	return s.Marks&(segment.HasEntry|segment.Final) == 0 && !s.Is(segment.SYN) && c.marks&(connSYNACK|connEst) != connSYNACK && s.At >= c.startAt
+}
+
 // follow brings a segment of this connection into its state.
 func (c *connection) follow(s *segment.Segment, side uint8) {
 	first := !c.ends[side].has(endSent)

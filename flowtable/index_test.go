@@ -22,7 +22,7 @@ func keyNumber(n int) (key segment.Key) {
 func (b *bench) occupy(slot uint32, key *segment.Key) {
 	c := connection{key: *key}
 	b.hot[slot].setKey(key)
-	c.store(&b.hot[slot], &b.cold[slot])
+	c.store(&b.hot[slot], &b.cold[slot], allParts)
 }
 
 // TestIndex enters, finds and removes beside a Go map, under hashes that

@@ -71,8 +71,8 @@ func (t *Table) checkRest(slot uint32, c *connection) error {
 		d connection
 	)
 	h.setKey(&c.key)
-	c.store(&h, &l)
-	d.load(&h, &l, t.common())
+	c.store(&h, &l, allParts)
+	d.load(&h, &l, t.common(), allParts)
 	if *c != d {
 		return fmt.Errorf("slot %d changes at rest:\n%+v\n%+v", slot, *c, d)
 	}

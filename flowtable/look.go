@@ -276,7 +276,7 @@ func (l *looking) show() (more bool) {
 		if l.counted(slot, l.outlined[i]) || !snapshot(&l.hot[slot], &l.cold[slot], &l.hotHalf, &l.coldHalf) {
 			continue // began outside of the bounds, or is over by now
 		}
-		l.c.load(&l.hotHalf, &l.coldHalf, l.common())
+		l.c.load(&l.hotHalf, &l.coldHalf, l.common(), allParts)
 		l.c.record(&l.r, EndNone, l.lossy(&l.c, l.c.has(connEntry)))
 		l.attribute(slot, &l.c, &l.r)
 		if !l.yield(Place{l.c.serial, slot}, &l.r) {

@@ -16,6 +16,7 @@ import "github.com/finwait/finwait/flowtable/segment"
 
 const (
 	bits24 = 1<<24 - 1
+	bits32 = 1<<32 - 1
 	bits36 = 1<<36 - 1
 	bits40 = 1<<40 - 1
 	bits48 = 1<<48 - 1
@@ -63,23 +64,28 @@ func counter36(word uint64) uint64 { return uint64(int64(word) << 28 >> 28) }
 // lay puts a value of so many bits into a word, at a shift.
 func lay(value uint64, bits, shift uint) uint64 { return (value & (1<<bits - 1)) << shift }
 
-// load makes c the connection in a slot's two halves. It sets every field by
-// itself: a literal would be put together elsewhere and then copied.
-func (c *connection) load(h *hot, l *cold, o common) {
-	h.copyKey(&c.key)
+// parts are what nearly every segment of a connection leaves alone: they stay in the
+// slot while the rest of it is loaded, changed and stored.
+type parts uint8
+
+const (
+	partOrigin  parts = 1 << iota // key, interface, VLAN, encapsulation
+	partOpening                   // the moments of the opening
+	allParts    = partOrigin | partOpening
+)
+
+// load makes c the connection in a slot's two halves, but for parts that are not
+// asked for. It sets every field by itself: a literal would be put together elsewhere
+// and then copied.
+func (c *connection) load(h *hot, l *cold, o common, which parts) {
 	c.serial = o.serialOf(l.serial)
 	c.startAt, c.endAt = o.at.time(l.start), o.at.time(h.last)
 	c.marks = uint32(l.serial>>(64-connBits)) | o.marks
-	c.iface = uint32(h.ends[1].octets>>56 | h.ends[1].payload>>56<<8 | h.ends[1].acked>>56<<16)
-	c.vlan = uint16(h.ends[1].packets >> 36 & 0xfff)
 	c.slice = uint32(l.fin2 >> 40)
 	c.oriented = OrientedBy(h.last / stateOriented & 3)
 	c.client, c.initiator = uint8(h.last/stateClient&1), uint8(h.last/stateInitiator&1)
-	c.encap.Identifier = uint32(l.wrapping)
-	c.encap.Layers = unfold(l.half >> 48)
 	c.ends[0].load(&h.ends[0], &h.ends[1], l.isn[0])
 	c.ends[1].load(&h.ends[1], &h.ends[0], l.isn[1])
-	c.loadOpening(h, l)
 	c.rstAt, c.halfBase = 0, 0
 	if c.has(connFIN1) {
 		c.loadTeardown(h, l, o.at)
@@ -87,6 +93,21 @@ func (c *connection) load(h *hot, l *cold, o common) {
 		c.loadBefore(h, l, o.at)
 	}
 	c.class = c.currentClass()
+	c.loadParts(h, l, which)
+}
+
+// loadParts loads what load left out.
+func (c *connection) loadParts(h *hot, l *cold, which parts) {
+	if which&partOrigin != 0 {
+		h.copyKey(&c.key)
+		spare := h.ends[1].spare()
+		c.vlan, c.iface = uint16(spare&0xfff), uint32(spare>>12)
+		c.encap.Identifier = uint32(l.wrapping)
+		c.encap.Layers = unfold(l.half >> 48)
+	}
+	if which&partOpening != 0 {
+		c.loadOpening(h, l)
+	}
 }
 
 // load makes e the end in a slot, but for its times. It takes no branch: whether FINs
@@ -119,9 +140,7 @@ func (c *connection) loadOpening(h *hot, l *cold) {
 		c.synAt = c.startAt + int64(syn)
 	}
 	if c.has(connSYNACK) {
-		e := &h.ends[0]
-		c.synAckAt = c.startAt + int64(e.packets>>36&0xfff|e.octets>>56<<12|e.payload>>56<<20|e.acked>>56<<28|
-			l.serial>>40&15<<36)
+		c.synAckAt = c.startAt + int64(h.ends[0].spare()|l.serial>>40&15<<36)
 	}
 	if c.marks&(connEst|connEstUntimed) == connEst {
 		c.estAt = c.startAt + int64(l.start>>56|l.wrapping>>32<<8)
@@ -165,30 +184,23 @@ func (c *connection) awaits(first, second *end) bool {
 	return second.has(endCovered) || first.has(endAck) && !second.has(endFIN)
 }
 
-// store puts c into a slot that has its key. Readers are kept out meanwhile.
-func (c *connection) store(h *hot, l *cold) {
-	c.fit()
-	syn, synAck, est := c.since(connSYN, c.synAt), c.since(connSYNACK, c.synAckAt), c.since(connEst, c.estAt)
-	switch {
-	case c.has(connReuseOpen):
-		syn |= uint64(c.startAt-c.reuseAfter) << 24
-	case c.has(connReused):
-		syn |= uint64(c.reuseAfter) << 24
+// store puts c into a slot that has its key, but for parts that were not loaded.
+// Readers are kept out meanwhile.
+func (c *connection) store(h *hot, l *cold, which parts) {
+	if which&partOpening != 0 {
+		c.fitOpening()
 	}
-	layers := fold(&c.encap.Layers)
-	iface := uint64(c.iface)
-
+	if c.has(connFIN1) {
+		c.fitTeardown()
+	}
 	h.guard.begin()
 	h.last = uint64(c.endAt)&bits56 | c.stateOctet()
-	c.ends[0].store(&h.ends[0], lay(synAck, 12, 36), synAck>>12, synAck>>20, synAck>>28)
-	c.ends[1].store(&h.ends[1], lay(uint64(c.vlan), 12, 36), iface, iface>>8, iface>>16)
+	c.ends[0].store(&h.ends[0])
+	c.ends[1].store(&h.ends[1])
 	l.isn[0], l.isn[1] = c.ends[0].isn, c.ends[1].isn
-	l.start = uint64(c.startAt)&bits56 | lay(est, 8, 56)
 	l.fin2 = uint64(min(c.slice, maxSlices)) << 40
-	l.serial = c.serial&bits40 | lay(synAck>>36, 4, 40) | uint64(c.marks)<<(64-connBits)
-	l.half = uint64(c.halfBase)&bits48 | layers<<48
-	l.wrapping = uint64(c.encap.Identifier) | est>>8<<32
-	l.reuse = syn
+	l.serial = l.serial&(15<<40) | c.serial&bits40 | uint64(c.marks)<<(64-connBits)
+	l.half = l.half&^bits48 | uint64(c.halfBase)&bits48
 	if c.has(connFIN1) {
 		c.storeTeardown(h, l)
 	} else {
@@ -196,7 +208,34 @@ func (c *connection) store(h *hot, l *cold) {
 		h.ends[1].acked |= uint64(c.ends[1].ackAt) & bits56
 		l.fin1 = uint64(c.rstAt) & bits56
 	}
+	if which&partOrigin != 0 {
+		c.storeOrigin(h, l)
+	}
+	if which&partOpening != 0 {
+		c.storeOpening(h, l)
+	}
 	h.guard.done()
+}
+
+func (c *connection) storeOrigin(h *hot, l *cold) {
+	h.ends[1].setSpare(uint64(c.vlan)&0xfff | uint64(c.iface)<<12)
+	l.half = l.half&bits48 | fold(&c.encap.Layers)<<48
+	l.wrapping = l.wrapping&^bits32 | uint64(c.encap.Identifier)
+}
+
+func (c *connection) storeOpening(h *hot, l *cold) {
+	syn, synAck, est := c.since(connSYN, c.synAt), c.since(connSYNACK, c.synAckAt), c.since(connEst, c.estAt)
+	switch {
+	case c.has(connReuseOpen):
+		syn |= uint64(c.startAt-c.reuseAfter) << 24
+	case c.has(connReused):
+		syn |= uint64(c.reuseAfter) << 24
+	}
+	h.ends[0].setSpare(synAck)
+	l.serial = l.serial&^(15<<40) | lay(synAck>>36, 4, 40)
+	l.start = uint64(c.startAt)&bits56 | lay(est, 8, 56)
+	l.wrapping = l.wrapping&bits32 | est>>8<<32
+	l.reuse = syn
 }
 
 // fold puts four layers into 16 bits, the first lowest, and unfold takes them out.
@@ -208,13 +247,12 @@ func unfold(bits uint64) [4]segment.Layer {
 	return [4]segment.Layer{segment.Layer(bits & 15), segment.Layer(bits >> 4 & 15), segment.Layer(bits >> 8 & 15), segment.Layer(bits >> 12 & 15)}
 }
 
-// store puts an end into its words, but for its ackAt. What else they hold lies
-// right in the first, and in the lowest octets of the other three.
-func (e *end) store(to *hotEnd, inPackets, inOctets, inPayload, inAcked uint64) {
-	to.packets = e.packets&bits36 | inPackets | lay(uint64(e.marks), endBits, 48) | lay(uint64(e.synRe), 7, 57)
-	to.octets = e.octets&bits48 | lay(uint64(e.flags), 8, 48) | lay(inOctets, 8, 56)
-	to.payload = e.payload&bits48 | lay(uint64(e.finRe), 8, 48) | lay(inPayload, 8, 56)
-	to.acked = lay(inAcked, 8, 56)
+// store puts an end into its words, but for its ackAt and what is to spare in them.
+func (e *end) store(to *hotEnd) {
+	to.packets = to.packets&(0xfff<<36) | e.packets&bits36 | lay(uint64(e.marks), endBits, 48) | lay(uint64(e.synRe), 7, 57)
+	to.octets = to.octets&^bits56 | e.octets&bits48 | uint64(e.flags)<<48
+	to.payload = to.payload&^bits56 | e.payload&bits48 | uint64(e.finRe)<<48
+	to.acked &^= bits56
 	to.high, to.maxAck = e.high, e.maxAck
 }
 
@@ -250,9 +288,9 @@ func (c *connection) since(mark uint32, at int64) uint64 {
 	return uint64(at - c.startAt)
 }
 
-// fit drops what has no room: moments of an opening that took 18 minutes are not
-// noted, nor a reuse that long after the close.
-func (c *connection) fit() {
+// fitOpening drops what has no room: moments of an opening that took 18 minutes are
+// not noted, nor a reuse that long after the close.
+func (c *connection) fitOpening() {
 	if c.has(connReuseOpen) && uint64(c.startAt-c.reuseAfter)>>40 != 0 || c.has(connReused) && uint64(c.reuseAfter)>>40 != 0 {
 		c.marks &^= connReuseOpen | connReused
 		c.reuseAfter = 0
@@ -264,9 +302,6 @@ func (c *connection) fit() {
 	}
 	if c.has(connOpeningUntimed) {
 		c.synAt, c.synAckAt, c.estAt = c.startAt, c.startAt, c.startAt
-	}
-	if c.has(connFIN1) {
-		c.fitTeardown()
 	}
 }
 

@@ -126,8 +126,8 @@ func TestWidthsAtRest(t *testing.T) {
 		)
 		back := torn // loading leaves nothing of what was there
 		h.setKey(&c.key)
-		c.store(&h, &l)
-		if back.load(&h, &l, o); back != c {
+		c.store(&h, &l, allParts)
+		if back.load(&h, &l, o, allParts); back != c {
 			t.Errorf("%s:\n stored %+v\n loaded %+v", name, c, back)
 		}
 	}

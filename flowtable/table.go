@@ -270,18 +270,16 @@ func (t *Table) follow(i int, s *segment.Segment, hash uint64) {
 	if slot == 0 || !t.hot[slot].is(key) { // or what came before has changed that
 		slot = t.find(hash, key)
 	}
-	if slot == 0 || !t.plain(slot, s, side) {
-		t.segment(s, slot, key, side, hash)
+	if slot != 0 && t.hot[slot].takesPlain(s, side) && t.plain(slot, s, side) {
+		return
 	}
+	t.segment(s, slot, key, side, hash)
 }
 
 // plain takes the short way, in place, for an ordinary segment of an established
-// connection. It is false where there is more to do.
+// connection. It is false where time has more to do.
 func (t *Table) plain(slot uint32, s *segment.Segment, side uint8) bool {
 	h := &t.hot[slot]
-	if h.last&(statePlain<<side) == 0 || s.Is(segment.SYN|segment.FIN|segment.RST) || s.Marks != 0 {
-		return false
-	}
 	idle := s.At - reference(t.reference.Load()).time(h.last)
 	if timeout := t.wheels[established].timeout; idle < 0 || timeout != 0 && idle > timeout {
 		return false
@@ -295,7 +293,7 @@ func (t *Table) plain(slot uint32, s *segment.Segment, side uint8) bool {
 
 // load makes c the connection in a slot.
 func (t *Table) load(slot uint32, c *connection) {
-	c.load(&t.hot[slot], &t.cold[slot], t.common())
+	c.load(&t.hot[slot], &t.cold[slot], t.common(), allParts)
 }
 
 func (t *Table) common() (o common) {
@@ -320,13 +318,16 @@ func (t *Table) nextSerial() (serial uint64) {
 }
 
 // store puts c back into its slot.
-func (t *Table) store(slot uint32, c *connection) {
+func (t *Table) store(slot uint32, c *connection) { t.storeParts(slot, c, allParts) }
+
+// storeParts is store but for parts that were not loaded.
+func (t *Table) storeParts(slot uint32, c *connection, which parts) {
 	o := c.outline()
 	begins := t.begins(slot, c, o)
 	if begins {
 		advance(&t.editions[slot/groupOutlines])
 	}
-	c.store(&t.hot[slot], &t.cold[slot])
+	c.store(&t.hot[slot], &t.cold[slot], which)
 	t.outlines.set(slot, o)
 	if begins {
 		advance(&t.editions[slot/groupOutlines])
@@ -338,12 +339,12 @@ func (t *Table) store(slot uint32, c *connection) {
 func (t *Table) segment(s *segment.Segment, slot uint32, key *segment.Key, side uint8, hash uint64) {
 	c := &t.work
 	if slot != 0 && t.hot[slot].used() {
-		t.load(slot, c)
+		which := t.loadFor(s, slot, c)
 		if t.goesOn(slot, c, s, side, hash) {
 			c.follow(s, side)
 			t.own(slot, c, s, side)
 			t.move(slot, c)
-			t.store(slot, c)
+			t.storeParts(slot, c, which)
 			return
 		}
 		if t.hot[slot].last == 0 {
@@ -359,9 +360,21 @@ func (t *Table) segment(s *segment.Segment, slot uint32, key *segment.Key, side 
 	}
 }
 
+// loadFor loads of a slot what a segment may change, and tells which parts that is.
+func (t *Table) loadFor(s *segment.Segment, slot uint32, c *connection) (which parts) {
+	h, l := &t.hot[slot], &t.cold[slot]
+	c.load(h, l, t.common(), 0)
+	if !c.opened(s) {
+		which = partOpening
+		c.loadOpening(h, l)
+	}
+	return which
+}
+
 // goesOn tells whether a segment belongs to c. Where it does not, c has ended.
 func (t *Table) goesOn(slot uint32, c *connection, s *segment.Segment, side uint8, hash uint64) bool {
 	if t.overdue(c, s) {
+		c.loadParts(&t.hot[slot], &t.cold[slot], allParts)
 		t.finish(slot, c, hash, c.idleReason())
 		return false
 	}
@@ -429,6 +442,7 @@ func (t *Table) supersede(slot uint32, c *connection, hash uint64) {
 		c.marks = c.marks&^connEntry | connLossy
 		t.stats.AccountsFailed.Add(1)
 	}
+	c.loadParts(&t.hot[slot], &t.cold[slot], partOrigin)
 	reason := EndReused
 	if c.has(connClosed) {
 		reason = EndClosed

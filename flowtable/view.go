@@ -51,7 +51,7 @@ func (t *Table) View(places []Place, yield func(i int, r *Record) bool) error {
 	n := 0
 	for i, p := range places {
 		if p.slot < t.fresh.Load() && snapshot(&t.hot[p.slot], &t.cold[p.slot], &v.hot, &v.cold) {
-			v.batch[n].load(&v.hot, &v.cold, t.common())
+			v.batch[n].load(&v.hot, &v.cold, t.common(), allParts)
 			if v.batch[n].serial == p.Serial {
 				v.numbers[n] = i
 				n++
