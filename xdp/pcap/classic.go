@@ -73,47 +73,41 @@ func newClassic(t *stream, v variant, order byteOrder) (*classic, error) {
 	return &classic{variant: v, stream: t, order: order, minor: minor, link: segment.LinkType(link)}, nil
 }
 
-// lengths are the captured and the original length in a packet's header.
-func (c *classic) lengths(header *[packetHeader]byte) (captured, original uint32) {
-	captured, original = c.order.uint32(header[8:]), c.order.uint32(header[12:])
-	// They changed places in version 2.3; some of its writers had not heard.
-	if c.minor <= 3 && (c.minor < 3 || captured > original) {
-		return original, captured
-	}
-	return captured, original
-}
-
 func (c *classic) decode(s *Source, segments []segment.Segment) error {
-	t := c.stream
-	for begin := t.begin; s.filled < len(segments); t.begin = begin {
-		t.mark = begin
-		record := t.buffer[begin:t.end]
-		if len(record) < c.header {
-			if len(record) == 0 && errors.Is(t.err, io.EOF) {
+	t, order, before := c.stream, c.order, c.header
+	for rest := t.front(); s.filled < len(segments); t.begin = t.end - len(rest) {
+		t.mark = t.begin
+		if len(rest) < packetHeader {
+			if len(rest) == 0 && errors.Is(t.err, io.EOF) {
 				return io.EOF
 			}
-			return t.short("packet header", int64(c.header))
+			return t.short("packet header", int64(before))
 		}
-		header := (*[packetHeader]byte)(record)
-		captured, original := c.lengths(header)
+		header := (*[packetHeader]byte)(rest)
+		captured, original := order.uint32(header[8:]), order.uint32(header[12:])
+		// They changed places in version 2.3; some of its writers had not heard.
+		if c.minor <= 3 && (c.minor < 3 || captured > original) {
+			captured, original = original, captured
+		}
 		if captured > capturedMax {
 			return &DamagedError{Offset: t.offset(), Reason: fmt.Sprintf("packet of %d captured octets, more than %d", captured, capturedMax)}
 		}
-		size := c.header + int(captured)
-		if len(record) < size {
+		size := before + int(captured)
+		if len(rest) < size {
 			return t.short("packet", int64(size))
 		}
-		to := &segments[s.filled]
-		outcome := segment.Decode(c.link, record[c.header:size], to)
-		s.counts.Packets++
-		s.counts.Octets += uint64(original)
-		s.counts.Outcomes[outcome]++
-		begin += size
-		if outcome == segment.TCP {
-			to.At = int64(c.order.uint32(header[0:]))*1e9 + int64(c.order.uint32(header[4:]))*c.fractionNS
-			to.WireLength, to.Interface = original, s.index
-			s.filled++
+		to, frame := &segments[s.filled], rest[before:size]
+		// Here, so that little need be kept during the call.
+		to.At = int64(order.uint32(header[0:]))*1e9 + int64(order.uint32(header[4:]))*c.fractionNS
+		to.WireLength, to.Interface = original, s.index
+		rest = rest[size:]
+		outcome := segment.Decode(c.link, frame, to)
+		s.counts.Octets += uint64(to.WireLength)
+		if outcome != segment.TCP {
+			s.counts.add(outcome, 1)
+			continue
 		}
+		s.filled++
 	}
 	return nil
 }

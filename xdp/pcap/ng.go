@@ -145,25 +145,25 @@ func (n *ng) decode(s *Source, segments []segment.Segment) error {
 	return nil
 }
 
-// take counts a packet and reads it into to. It is false where the packet
-// is no TCP segment. Nothing is counted before the packet's octets were read,
+// take reads a packet into to. It is false where the packet is no TCP segment;
+// then it is counted here, and by Fill otherwise. Nothing is counted before the packet's octets were read,
 // which may turn out to be missing.
 func (s *Source) take(f *frame, to *segment.Segment) bool {
 	outcome := segment.NotIP
 	if !f.unsupported {
 		outcome = segment.Decode(f.link, f.octets, to)
 	}
-	s.counts.Packets++
 	s.counts.Octets += uint64(f.original)
 	if f.untimed {
 		s.counts.Untimed++
 	}
 	if f.unsupported {
+		s.counts.Packets++
 		s.counts.UnsupportedLink++
 		return false
 	}
-	s.counts.Outcomes[outcome]++
 	if outcome != segment.TCP {
+		s.counts.add(outcome, 1)
 		return false
 	}
 	to.At, to.WireLength, to.Interface = f.at, f.original, s.index

@@ -49,12 +49,13 @@ type Source struct {
 	stream   stream
 	format   format
 	counts   Counts
-	err      error             // what every further call returns
-	size     int64             // octets of the file, -1 where unknown
-	file     *os.File          // to be closed; nil where it is not the Source's own
-	arrival  *arrival          // nil where a read does not wait for a writer
-	segments []segment.Segment // of Receive
-	filled   int               // how many segments the call of Fill under way has
+	err      error                      // what every further call returns
+	size     int64                      // octets of the file, -1 where unknown
+	file     *os.File                   // to be closed; nil where it is not the Source's own
+	arrival  *arrival                   // nil where a read does not wait for a writer
+	segments []segment.Segment          // of Receive
+	lent     [batchMax]*segment.Segment // all of them
+	filled   int                        // how many segments the call of Fill under way has
 }
 
 // Counts is what a Source has read so far. Packets is the sum of Outcomes and
@@ -71,10 +72,15 @@ type Counts struct {
 	Untimed uint64
 }
 
+func (c *Counts) add(outcome segment.Outcome, packets int) {
+	c.Packets += uint64(packets)
+	c.Outcomes[outcome] += uint64(packets)
+}
+
 // format is one of the two file formats, behind its first header.
 type format interface {
 	// decode decodes packets into segments, from s.filled on, until they are
-	// all filled. The error is errMore where the stream has to be read before,
+	// all filled, and counts those that are no segments. The error is errMore where the stream has to be read before,
 	// io.EOF where the file may end and does, a *DamagedError or a
 	// *LinkTypeError, both without name.
 	decode(s *Source, segments []segment.Segment) error
@@ -186,11 +192,12 @@ func (s *Source) Name() string { return s.name }
 func (s *Source) Receive(batch []*segment.Segment, wait time.Duration) (int, error) {
 	if s.segments == nil {
 		s.segments = make([]segment.Segment, batchMax)
+		for i := range s.segments {
+			s.lent[i] = &s.segments[i]
+		}
 	}
 	n, err := s.Fill(s.segments[:min(len(batch), batchMax)], wait)
-	for i := range n {
-		batch[i] = &s.segments[i]
-	}
+	copy(batch, s.lent[:n])
 	return n, err
 }
 
@@ -219,6 +226,7 @@ func (s *Source) Fill(segments []segment.Segment, wait time.Duration) (int, erro
 	if missing || err != nil && s.stream.shrunk() {
 		_, err = s.fill(segments, wait)
 	}
+	s.counts.add(segment.TCP, s.filled)
 	if err != nil {
 		if s.err = s.named(err); s.filled == 0 {
 			return 0, s.err
