@@ -58,9 +58,10 @@ func (e *end) advance(s *segment.Segment) {
 		e.high, e.marks = last, e.marks|endHigh
 	case s.Is(segment.SYN) && s.Payload == 0:
 		e.restate(s)
-	case int32(last-e.high) > 0:
-		e.payload += uint64(last - e.high)
-		e.high = last
+	default: // without a branch: nothing tells whether it moves
+		gain := uint32(max(int32(last-e.high), 0))
+		e.payload += uint64(gain)
+		e.high += gain
 	}
 	if s.Is(segment.FIN) {
 		e.marks |= endOver

@@ -102,15 +102,17 @@ const (
 	remembered  = classes // no connection any more: a closed tuple
 )
 
+// currentClass is looked up: which branches it would take no processor could predict.
 func (c *connection) currentClass() class {
-	switch {
-	case c.has(connClosed):
-		return lingering
-	case c.ends[0].has(endFIN) && c.ends[1].has(endFIN):
-		return closing
-	case c.ends[0].has(endFIN) || c.ends[1].has(endFIN), c.has(connTalked):
-		return established
-	default:
-		return opening
-	}
+	fins := uint32(c.ends[0].marks/endFIN&1 | c.ends[1].marks/endFIN&1<<1)
+	return classOf[fins|c.marks/connTalked&1<<2|c.marks/connClosed&1<<3]
+}
+
+// classOf is the class by the FINs of both ends 1 + 1, whether anybody talked 1 and
+// whether it is closed 1.
+var classOf = [16]class{
+	opening, established, established, closing,
+	established, established, established, closing,
+	lingering, lingering, lingering, lingering,
+	lingering, lingering, lingering, lingering,
 }

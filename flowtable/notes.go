@@ -85,9 +85,8 @@ func reserveEditions(slots uint64) ([]uint32, error) {
 }
 
 // begins tells whether notes of a slot are none of c, which is about to be stored
-// there with an outline.
-func (t *Table) begins(slot uint32, c *connection, o Outline) bool {
-	before := *t.outlines.at(slot)
+// there with an outline in place of the one before.
+func (t *Table) begins(slot uint32, c *connection, before, o Outline) bool {
 	return before == None || before.clientEnd() != o.clientEnd() || (t.cold[slot].start^uint64(c.startAt))&bits56 != 0
 }
 

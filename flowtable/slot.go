@@ -129,24 +129,29 @@ func (h *hot) become(last uint64) {
 // stateOctet is the highest octet of hot.last.
 func (c *connection) stateOctet() uint64 {
 	s := stateUsed | uint64(c.oriented)*stateOriented | uint64(c.client)*stateClient | uint64(c.initiator)*stateInitiator
+	if !c.flows() {
+		return s
+	}
 	for i := range c.ends {
-		if c.plain(i) {
+		if c.ends[i].plain() {
 			s |= statePlain << i
 		}
 	}
 	return s
 }
 
-// plain tells whether an ordinary segment of a side changes nothing but counters,
-// the highest numbers and the time.
-func (c *connection) plain(side int) bool {
-	const (
-		never = connClosed | connEntry | connSequence | connReset
-		known = endHigh | endAck | endSent
-	)
-	e, other := &c.ends[side], &c.ends[1-side]
-	return c.marks&never == 0 && c.has(connTalked) && c.marks&(connSYNACK|connEst) != connSYNACK &&
-		e.marks&(known|endFIN|endOver) == known && !other.has(endFIN)
+// flows tells that there may be a side whose ordinary segments change nothing but
+// counters, the highest numbers and the time, and plain whether a side is one of these
+// then.
+func (c *connection) flows() bool {
+	const never = connClosed | connEntry | connSequence | connReset
+	return c.marks&(never|connTalked) == connTalked && c.marks&(connSYNACK|connEst) != connSYNACK &&
+		(c.ends[0].marks|c.ends[1].marks)&endFIN == 0
+}
+
+func (e *end) plain() bool {
+	const known = endHigh | endAck | endSent
+	return e.marks&(known|endOver) == known
 }
 
 // takesPlain tells whether a segment is such an ordinary one. It stands by itself so
@@ -159,10 +164,10 @@ func (h *hot) takesPlain(s *segment.Segment, side uint8) bool {
 func (e *hotEnd) plain(s *segment.Segment) {
 	e.packets = e.packets&^bits36 | (e.packets+1)&bits36
 	e.octets = e.octets&^bits48 | (e.octets+uint64(s.Octets))&bits48 | uint64(s.TCPFlags)<<48
-	if gain := int32(s.Seq + s.Payload - e.high); gain > 0 {
-		e.payload = e.payload&^bits48 | (e.payload+uint64(gain))&bits48
-		e.high += uint32(gain)
-	}
+	// Whether a segment moves anything no processor could predict.
+	gain := uint32(max(int32(s.Seq+s.Payload-e.high), 0))
+	e.payload = e.payload&^bits48 | (e.payload+uint64(gain))&bits48
+	e.high += gain
 	if s.Is(segment.ACK) && int32(s.Ack-e.maxAck) > 0 {
 		e.maxAck = s.Ack
 		e.acked = e.acked&^bits56 | uint64(s.At)&bits56

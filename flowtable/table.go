@@ -322,13 +322,15 @@ func (t *Table) store(slot uint32, c *connection) { t.storeParts(slot, c, allPar
 
 // storeParts is store but for parts that were not loaded.
 func (t *Table) storeParts(slot uint32, c *connection, which parts) {
-	o := c.outline()
-	begins := t.begins(slot, c, o)
+	before, o := *t.outlines.at(slot), c.outline()
+	begins := t.begins(slot, c, before, o)
 	if begins {
 		advance(&t.editions[slot/groupOutlines])
 	}
 	c.store(&t.hot[slot], &t.cold[slot], which)
-	t.outlines.set(slot, o)
+	if o != before {
+		t.outlines.set(slot, o)
+	}
 	if begins {
 		advance(&t.editions[slot/groupOutlines])
 	}

@@ -131,11 +131,7 @@ func (s *Segment) Is(flags uint8) bool { return s.TCPFlags&flags != 0 }
 // End is the sequence number after the segment's payload, the octets of SYN
 // counted and that of FIN not.
 func (s *Segment) End() uint32 {
-	end := s.Seq + s.Payload
-	if s.TCPFlags&SYN != 0 {
-		end++
-	}
-	return end
+	return s.Seq + s.Payload + uint32(s.TCPFlags&SYN)/SYN
 }
 
 // Covers tells whether the acknowledgement number ack covers end, modulo 2^32.
