@@ -2,6 +2,7 @@ package flowtable
 
 import (
 	"math"
+	"math/bits"
 	"unsafe"
 
 	"github.com/finwait/finwait/flowtable/segment"
@@ -12,9 +13,9 @@ const updateBatch = 64
 
 // group is how many segments go through a stage together, a divisor of updateBatch.
 // A fetch waits for the translation of its address, and with it all that comes
-// behind; a group's stand side by side, so that one need not wait for the other.
-// The lines of two groups are under way at a time: about as many as a core has room
-// for.
+// behind; those of a group stand side by side, and beside those of the other stage, so
+// that one need not wait for the other. The lines of two groups are under way at a
+// time: about as many as a core has room for.
 const group = 8
 
 // lookAhead is what is known of a batch's segments before they are followed.
@@ -24,53 +25,87 @@ type lookAhead struct {
 	slots  [updateBatch]uint32 // where the connections are likely to be, 0 for nowhere
 	keys   [updateBatch]segment.Key
 	sides  [updateBatch]uint8
+	rests  [group]uint32 // slots of which more than the hot half will be needed
 }
 
-// fetchBuckets is the first stage of a group. hashes may be nil.
-func (t *Table) fetchBuckets(from int, batch []*segment.Segment, hashes []uint64) {
-	if from >= len(batch) {
-		return
+// ahead fetches what the groups behind that at from need next: the second one, which
+// it hashes, its buckets, and the first one, which it looks up there, its slots. hashes
+// may be nil.
+func (t *Table) ahead(from int, batch []*segment.Segment, hashes []uint64) {
+	a, first, second := &t.look, from+group, from+2*group
+	hash, look := second < len(batch), first >= 0 && first < len(batch)
+	if hash {
+		t.hash(second, batch, hashes)
 	}
-	a, to := &t.look, min(from+group, len(batch))
-	for i, s := range batch[from:to] {
-		at := (from + i) % updateBatch
-		a.sides[at] = a.keys[at].Set(s)
-		if hashes != nil {
-			a.hashes[at] = hashes[from+i]
-		} else {
-			a.hashes[at] = t.hashes.Hash(&a.keys[at])
-		}
-		a.homes[at] = t.index.home(a.hashes[at])
+	if look {
+		t.lookUp(first, batch)
 	}
-	fetchEight(unsafe.Pointer(&t.index.buckets[0]), (*[group]uint32)(a.homes[from:]))
+	if hash {
+		fetchEight(unsafe.Pointer(&t.index.buckets[0]), (*[group]uint32)(a.homes[second:]))
+	}
+	if look {
+		fetchEightPairs(unsafe.Pointer(&t.hot[0]), (*[group]uint32)(a.slots[first:]))
+		fetchEight(unsafe.Pointer(&t.cold[0]), &a.rests)
+		fetchEightWords(unsafe.Pointer(&t.links[0]), &a.rests)
+		fetchEightOctets(unsafe.Pointer(&t.outlines[0]), &a.rests)
+	}
 }
 
-// fetchSlots is the second stage.
-func (t *Table) fetchSlots(from int, batch []*segment.Segment) {
-	if from >= len(batch) {
-		return
-	}
+// hash finds the keys of a group, and the buckets that they belong to.
+func (t *Table) hash(from int, batch []*segment.Segment, known []uint64) {
 	a, to := &t.look, min(from+group, len(batch))
-	var rests [group]uint32 // slots of which more than the hot half will be needed
-	for i, s := range batch[from:to] {
-		at := (from + i) % updateBatch
-		b := &t.index.buckets[a.homes[at]]
-		slot, marks := uint32(0), b.candidates(tagOf(a.hashes[at]))
+	segment.Keys(batch[from:to], a.keys[from:to], a.sides[from:to])
+	if known != nil {
+		copy(a.hashes[from:to], known[from:to])
+	} else {
+		t.hashes.Hashes(a.keys[from:to], a.hashes[from:to])
+	}
+	homes := (*[group]uint32)(a.homes[from:])
+	for i, hash := range (*[group]uint64)(a.hashes[from:]) {
+		homes[i] = t.index.home(hash)
+	}
+}
+
+// lookUp finds the slots of a group in the buckets. What it does for few of them stands
+// behind the loop, for a call in there would have all that is at hand put aside.
+func (t *Table) lookUp(from int, batch []*segment.Segment) {
+	a := &t.look
+	homes, hashes := (*[group]uint32)(a.homes[from:]), (*[group]uint64)(a.hashes[from:])
+	slots := (*[group]uint32)(a.slots[from:])
+	buckets, more := t.index.buckets, uint8(0)
+	for i, s := range batch[from:min(from+group, len(batch))] {
+		i := uint(i) % group
+		b := &buckets[homes[i]]
+		slot, marks := uint32(0), b.candidates(tagOf(hashes[i]))
 		if marks != 0 {
 			slot = b.marked(marks)
-			if marks &= marks - 1; marks != 0 {
-				t.fetchCandidates(b, marks)
+			if marks&(marks-1) != 0 {
+				more |= 1 << i
 			}
 		} else if b.overflow != 0 {
-			fetchLine(unsafe.Pointer(&t.index.buckets[t.index.after(a.homes[at])]))
+			more |= 1 << i
 		}
-		a.slots[at] = slot
-		rests[i%group] = slot & mayChange(s)
+		slots[i], a.rests[i] = slot, slot&mayChange(s)
 	}
-	fetchEightPairs(unsafe.Pointer(&t.hot[0]), (*[group]uint32)(a.slots[from:]))
-	fetchEight(unsafe.Pointer(&t.cold[0]), &rests)
-	fetchEightWords(unsafe.Pointer(&t.links[0]), &rests)
-	fetchEightOctets(unsafe.Pointer(&t.outlines[0]), &rests)
+	for ; more != 0; more &= more - 1 {
+		t.fetchFurther(from + bits.TrailingZeros8(more))
+	}
+}
+
+// fetchFurther fetches where else the connection of segment i may be: what stands in
+// its bucket under the same tag, of thirty connections one is not the first, or the
+// next bucket.
+func (t *Table) fetchFurther(i int) {
+	at := t.look.homes[i]
+	b := &t.index.buckets[at]
+	marks := b.candidates(tagOf(t.look.hashes[i]))
+	if marks == 0 {
+		fetchLine(unsafe.Pointer(&t.index.buckets[t.index.after(at)]))
+		return
+	}
+	for marks &= marks - 1; marks != 0; marks &= marks - 1 {
+		fetchLines(unsafe.Pointer(&t.hot[b.marked(marks)]))
+	}
 }
 
 // mayChange has all bits set for a segment that is likely to change more than
@@ -88,14 +123,6 @@ func (t *Table) fetchSlot(slot uint32) {
 		fetchLines(unsafe.Pointer(&t.hot[slot]))
 		fetchLine(unsafe.Pointer(&t.cold[slot]))
 		fetchLine(unsafe.Pointer(&t.links[slot]))
-	}
-}
-
-// fetchCandidates fetches what stands in a bucket under the same tag as another
-// slot: of thirty connections one is not the first.
-func (t *Table) fetchCandidates(b *bucket, marks uint64) {
-	for ; marks != 0; marks &= marks - 1 {
-		fetchLines(unsafe.Pointer(&t.hot[b.marked(marks)]))
 	}
 }
 

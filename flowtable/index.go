@@ -17,9 +17,9 @@ const bucketEntries = 14
 // first bucket without any, and a removal needs no tombstone. A count that has
 // reached manyOverflows stays, so that searches are long and never wrong.
 type bucket struct {
+	slots    [6]uint64 // of slotBits each, one behind the other
 	tags     [bucketEntries]uint8
 	overflow uint16
-	slots    [6]uint64 // of slotBits each, one behind the other
 }
 
 const manyOverflows = 1<<16 - 1
@@ -39,7 +39,10 @@ func indexBuckets(capacity uint32) uint64 {
 }
 
 // tagOf takes the highest bits of a hash, home the lowest 32.
-func tagOf(hash uint64) uint8 { return max(uint8(hash>>56), 1) }
+func tagOf(hash uint64) uint8 {
+	tag := hash >> 56
+	return uint8(tag | (tag-1)>>63) // 1 for 0
+}
 
 // home is the bucket that a connection belongs to.
 func (x *index) home(hash uint64) uint32 {
@@ -94,12 +97,10 @@ func (b *bucket) setSlot(i uint, slot uint32) {
 }
 
 // place is a word that has the whole slot of entry i, and how far up. It begins in the
-// octet that the slot begins in, or ends where the bucket does.
+// octet that the slot begins in; that of the last entries has tags behind the slot.
 func (b *bucket) place(i uint) (word *uint64, shift uint) {
-	const last = uint(unsafe.Sizeof(bucket{}.slots) - unsafe.Sizeof(*word))
 	bit := i * slotBits
-	octet := min(bit/8, last)
-	return (*uint64)(unsafe.Add(unsafe.Pointer(&b.slots), octet)), bit - octet*8
+	return (*uint64)(unsafe.Add(unsafe.Pointer(&b.slots), bit/8)), bit % 8
 }
 
 // find returns the slot of key, 0 where it is not in the table.

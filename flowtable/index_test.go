@@ -13,6 +13,12 @@ type hashing func(*segment.Key) uint64
 
 func (h hashing) Hash(k *segment.Key) uint64 { return h(k) }
 
+func (h hashing) Hashes(keys []segment.Key, hashes []uint64) {
+	for i := range keys {
+		hashes[i] = h(&keys[i])
+	}
+}
+
 func keyNumber(n int) (key segment.Key) {
 	binary.BigEndian.PutUint64(key.High[8:], uint64(n)+1)
 	return key

@@ -125,7 +125,10 @@ type Table struct {
 
 // hasher is the keyed hash that the table shares with whoever deals out its
 // segments.
-type hasher interface{ Hash(*segment.Key) uint64 }
+type hasher interface {
+	Hash(*segment.Key) uint64
+	Hashes(keys []segment.Key, hashes []uint64)
+}
 
 // New reserves a table's memory. Hashes passed to Update must come from h.
 func New(config Config, h segment.Hasher) (*Table, error) {
@@ -246,20 +249,19 @@ func (t *Table) Update(batch []*segment.Segment, hashes []uint64) {
 }
 
 func (t *Table) update(batch []*segment.Segment, hashes []uint64) {
-	t.fetchBuckets(0, batch, hashes)
-	t.fetchBuckets(group, batch, hashes)
-	t.fetchSlots(0, batch)
-	for from := 0; from < len(batch); from += group {
-		t.fetchBuckets(from+2*group, batch, hashes)
-		t.fetchSlots(from+group, batch)
-		for i := from; i < min(from+group, len(batch)); i++ {
-			t.follow(i, batch[i], t.look.hashes[i])
+	for from := -2 * group; from < len(batch); from += group {
+		t.ahead(from, batch, hashes)
+		if from < 0 {
+			continue
+		}
+		for i, s := range batch[from:min(from+group, len(batch))] {
+			t.follow(from+i, s)
 		}
 	}
 }
 
-// follow is the third stage of segment i.
-func (t *Table) follow(i int, s *segment.Segment, hash uint64) {
+// follow is the last stage of segment i.
+func (t *Table) follow(i int, s *segment.Segment) {
 	switch {
 	case s.At >= t.quiet:
 		t.Advance(s.At)
@@ -267,19 +269,20 @@ func (t *Table) follow(i int, s *segment.Segment, hash uint64) {
 		t.now = s.At
 	}
 	key, side, slot := &t.look.keys[i], t.look.sides[i], t.look.slots[i]
-	if slot == 0 || !t.hot[slot].is(key) { // or what came before has changed that
-		slot = t.find(hash, key)
+	h := &t.hot[slot] // slot 0 is nobody's
+	if !h.is(key) {   // or what came before has changed that
+		slot = t.find(t.look.hashes[i], key)
+		h = &t.hot[slot]
 	}
-	if slot != 0 && t.hot[slot].takesPlain(s, side) && t.plain(slot, s, side) {
+	if h.takesPlain(s, side) && t.plain(h, s, side) {
 		return
 	}
-	t.segment(s, slot, key, side, hash)
+	t.segment(s, slot, key, side, t.look.hashes[i])
 }
 
 // plain takes the short way, in place, for an ordinary segment of an established
 // connection. It is false where time has more to do.
-func (t *Table) plain(slot uint32, s *segment.Segment, side uint8) bool {
-	h := &t.hot[slot]
+func (t *Table) plain(h *hot, s *segment.Segment, side uint8) bool {
 	idle := s.At - reference(t.reference.Load()).time(h.last)
 	if timeout := t.wheels[established].timeout; idle < 0 || timeout != 0 && idle > timeout {
 		return false

@@ -28,35 +28,38 @@ const KeySize = 40
 var (
 	_ [KeySize]byte = [unsafe.Sizeof(Key{})]byte{}
 	_ [16]byte      = [unsafe.Offsetof(Segment{}.Dst) - unsafe.Offsetof(Segment{}.Src)]byte{}
+	_ [2]byte       = [unsafe.Offsetof(Segment{}.DstPort) - unsafe.Offsetof(Segment{}.SrcPort)]byte{}
 )
 
 // KeyOf returns the key of a segment's flow, and 0 where the segment's sender
 // is the key's Low, 1 where it is its High.
 func KeyOf(s *Segment) (key Key, side uint8) {
-	side = key.Set(s)
-	return key, side
+	var sides [1]uint8
+	Keys([]*Segment{s}, unsafe.Slice(&key, 1), sides[:])
+	return key, sides[0]
 }
 
-// Set makes k the key of a segment's flow, and returns the sender's side as KeyOf
-// does. It has no branch that depends on addresses, which no processor could
-// predict, and writes whole words, so that whoever reads the key at once need not
-// wait for the parts of one. Ports stand side by side in a little-endian word, as
-// on every machine that the kernel programs are compiled for.
-func (k *Key) Set(s *Segment) (side uint8) {
-	addresses := (*[4]uint64)(unsafe.Pointer(&s.Src)) // and Dst
-	src0, src1, dst0, dst1 := addresses[0], addresses[1], addresses[2], addresses[3]
-	srcPort, dstPort := uint64(s.SrcPort), uint64(s.DstPort)
-	_, higher := bits.Sub64(dstPort, srcPort, 0)
-	_, higher = bits.Sub64(bits.ReverseBytes64(dst1), bits.ReverseBytes64(src1), higher)
-	_, higher = bits.Sub64(bits.ReverseBytes64(dst0), bits.ReverseBytes64(src0), higher)
-	swap := -higher
-	x0, x1, ports := (src0^dst0)&swap, (src1^dst1)&swap, (srcPort^dstPort)&swap
-	words := (*[KeySize / 8]uint64)(unsafe.Pointer(k))
-	words[0], words[1] = src0^x0, src1^x1
-	words[2], words[3] = dst0^x0, dst1^x1
-	scope := uint64(s.Interface) & -uint64(s.Marks/PerInterface&1)
-	words[4] = srcPort ^ ports | (dstPort^ports)<<16 | scope<<32
-	return uint8(higher)
+// Keys makes keys[i] and sides[i] what KeyOf returns of batch[i]. It has no branch that
+// depends on addresses, which no processor could predict, and writes whole words, so
+// that whoever reads the keys at once need not wait for the parts of one. Ports stand
+// side by side in a little-endian word, as on every machine that the kernel programs
+// are compiled for.
+func Keys(batch []*Segment, keys []Key, sides []uint8) {
+	keys, sides = keys[:len(batch)], sides[:len(batch)]
+	for i, s := range batch {
+		ends := (*[2][2]uint64)(unsafe.Pointer(&s.Src)) // and Dst
+		ports := *(*uint32)(unsafe.Pointer(&s.SrcPort))
+		_, higher := bits.Sub64(uint64(ports>>16), uint64(ports&0xffff), 0)
+		_, higher = bits.Sub64(bits.ReverseBytes64(ends[1][1]), bits.ReverseBytes64(ends[0][1]), higher)
+		_, higher = bits.Sub64(bits.ReverseBytes64(ends[1][0]), bits.ReverseBytes64(ends[0][0]), higher)
+		low, high := &ends[higher&1], &ends[higher&1^1]
+		words := (*[KeySize / 8]uint64)(unsafe.Pointer(&keys[i]))
+		words[0], words[1] = low[0], low[1]
+		words[2], words[3] = high[0], high[1]
+		scope := uint64(s.Interface) & -uint64(s.Marks/PerInterface&1)
+		words[4] = uint64(bits.RotateLeft32(ports, int(16*higher))) | scope<<32
+		sides[i] = uint8(higher)
+	}
 }
 
 // Hasher is a keyed hash of flows. Its secret is random, so that nobody outside
@@ -73,18 +76,28 @@ func NewHasher() (h Hasher) {
 	return h
 }
 
-// Hash is the same for both directions of a flow. It folds products of words that
+// Hash is the same for both directions of a flow.
+func (h *Hasher) Hash(k *Key) uint64 {
+	var hashes [1]uint64
+	h.Hashes(unsafe.Slice(k, 1), hashes[:])
+	return hashes[0]
+}
+
+// Hashes makes hashes[i] the hash of keys[i]. It folds products of words that
 // the secret has changed, as the hash of Go's maps does on machines without AES:
 // without the secret, no product can be foreseen.
-func (h *Hasher) Hash(k *Key) uint64 {
-	w := (*[KeySize / 8]uint64)(unsafe.Pointer(k))
-	low := fold(w[0]^h.secret[0], w[1]^h.secret[1])
-	high := fold(w[2]^h.secret[2], w[3]^h.secret[3])
-	mixed := fold(low^w[4]^h.secret[4], high^h.secret[5])
-	// Where all flows share an end, its factor is the same for all: one more
-	// multiplication spreads what is left of their order.
-	mixed = (mixed ^ mixed>>32) * 0x9e3779b97f4a7c15
-	return mixed ^ mixed>>32
+func (h *Hasher) Hashes(keys []Key, hashes []uint64) {
+	hashes = hashes[:len(keys)]
+	for i := range keys {
+		w := (*[KeySize / 8]uint64)(unsafe.Pointer(&keys[i]))
+		low := fold(w[0]^h.secret[0], w[1]^h.secret[1])
+		high := fold(w[2]^h.secret[2], w[3]^h.secret[3])
+		mixed := fold(low^w[4]^h.secret[4], high^h.secret[5])
+		// Where all flows share an end, its factor is the same for all: one more
+		// multiplication spreads what is left of their order.
+		mixed = (mixed ^ mixed>>32) * 0x9e3779b97f4a7c15
+		hashes[i] = mixed ^ mixed>>32
+	}
 }
 
 // fold is the sum modulo 2 of the halves of a product.

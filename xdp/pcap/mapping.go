@@ -55,6 +55,7 @@ func newMapping(file *os.File, size int64) *mapping {
 	}
 	// It asks the kernel to read further ahead; without it all works.
 	_ = unix.Madvise(octets, unix.MADV_SEQUENTIAL)
+	_ = unix.Madvise(octets, unix.MADV_HUGEPAGE)
 	return &mapping{file: file, octets: octets}
 }
 
