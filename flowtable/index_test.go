@@ -28,7 +28,7 @@ func keyNumber(n int) (key segment.Key) {
 func (b *bench) occupy(slot uint32, key *segment.Key) {
 	c := connection{key: *key}
 	b.hot[slot].setKey(key)
-	c.store(&b.hot[slot], &b.cold[slot], allParts)
+	c.store(&b.hot[slot], &b.cold[slot], 0, allParts)
 }
 
 // TestIndex enters, finds and removes beside a Go map, under hashes that

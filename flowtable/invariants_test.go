@@ -71,7 +71,7 @@ func (t *Table) checkRest(slot uint32, c *connection) error {
 		d connection
 	)
 	h.setKey(&c.key)
-	c.store(&h, &l, allParts)
+	c.store(&h, &l, 0, allParts)
 	d.load(&h, &l, t.common(), allParts)
 	if *c != d {
 		return fmt.Errorf("slot %d changes at rest:\n%+v\n%+v", slot, *c, d)

@@ -86,8 +86,8 @@ func reserveEditions(slots uint64) ([]uint32, error) {
 
 // begins tells whether notes of a slot are none of c, which is about to be stored
 // there with an outline in place of the one before.
-func (t *Table) begins(slot uint32, c *connection, before, o Outline) bool {
-	return before == None || before.clientEnd() != o.clientEnd() || (t.cold[slot].start^uint64(c.startAt))&bits56 != 0
+func begins(before, o Outline, l *cold, c *connection) bool {
+	return before == None || before.clientEnd() != o.clientEnd() || (l.start^uint64(c.startAt))&bits56 != 0
 }
 
 // edition is that of the group which begins at a slot; it is false while something

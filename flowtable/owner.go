@@ -25,9 +25,12 @@ const ownedSize = 24
 
 // own notes whose socket sent a segment.
 func (t *Table) own(slot uint32, c *connection, s *segment.Segment, side uint8) {
-	if s.Marks&segment.Owned == 0 || t.owned == nil {
-		return
+	if s.Marks&segment.Owned != 0 && t.owned != nil {
+		t.sighted(slot, c, s, side)
 	}
+}
+
+func (t *Table) sighted(slot uint32, c *connection, s *segment.Segment, side uint8) {
 	o := &t.owned[slot]
 	ends := o.of(c.serial)
 	if ends[side] == s.Owner {

@@ -71,7 +71,8 @@ type parts uint8
 const (
 	partOrigin  parts = 1 << iota // key, interface, VLAN, encapsulation
 	partOpening                   // the moments of the opening
-	allParts    = partOrigin | partOpening
+	partOther                     // all but marks and times of the end that a segment answers
+	allParts    = partOrigin | partOpening | partOther
 )
 
 // load makes c the connection in a slot's two halves, but for parts that are not
@@ -149,14 +150,10 @@ func (c *connection) loadOpening(h *hot, l *cold) {
 
 // loadBefore loads the moments of a connection without FINs.
 func (c *connection) loadBefore(h *hot, l *cold, ref reference) {
-	for i := range c.ends {
-		if c.ends[i].has(endAck) {
-			c.ends[i].ackAt = ref.time(h.ends[i].acked)
-		}
-	}
-	if c.has(connRST) {
-		c.rstAt = ref.time(l.fin1)
-	}
+	a, b := &c.ends[0], &c.ends[1]
+	a.ackAt = ref.time(h.ends[0].acked) & -int64(a.marks/endAck&1)
+	b.ackAt = ref.time(h.ends[1].acked) & -int64(b.marks/endAck&1)
+	c.rstAt = ref.time(l.fin1) & -int64(c.marks/connRST&1)
 }
 
 // loadTeardown loads the moments from FIN1 on.
@@ -184,9 +181,9 @@ func (c *connection) awaits(first, second *end) bool {
 	return second.has(endCovered) || first.has(endAck) && !second.has(endFIN)
 }
 
-// store puts c into a slot that has its key, but for parts that were not loaded.
-// Readers are kept out meanwhile.
-func (c *connection) store(h *hot, l *cold, which parts) {
+// store puts c into a slot that has its key, but for parts that the segment of a side
+// left alone. Readers are kept out meanwhile.
+func (c *connection) store(h *hot, l *cold, side uint8, which parts) {
 	if which&partOpening != 0 {
 		c.fitOpening()
 	}
@@ -195,8 +192,13 @@ func (c *connection) store(h *hot, l *cold, which parts) {
 	}
 	h.guard.begin()
 	h.last = uint64(c.endAt)&bits56 | c.stateOctet()
-	c.ends[0].store(&h.ends[0])
-	c.ends[1].store(&h.ends[1])
+	own, other := side&1, side&1^1
+	c.ends[own].store(&h.ends[own])
+	if which&partOther != 0 {
+		c.ends[other].store(&h.ends[other])
+	} else {
+		c.ends[other].storeMarks(&h.ends[other])
+	}
 	l.isn[0], l.isn[1] = c.ends[0].isn, c.ends[1].isn
 	l.fin2 = uint64(min(c.slice, maxSlices)) << 40
 	l.serial = l.serial&(15<<40) | c.serial&bits40 | uint64(c.marks)<<(64-connBits)
@@ -254,6 +256,13 @@ func (e *end) store(to *hotEnd) {
 	to.payload = to.payload&^bits56 | e.payload&bits48 | uint64(e.finRe)<<48
 	to.acked &^= bits56
 	to.high, to.maxAck = e.high, e.maxAck
+}
+
+// storeMarks is store where the side sent nothing.
+func (e *end) storeMarks(to *hotEnd) {
+	to.packets = to.packets&^lay(1<<endBits-1, endBits, 48) | lay(uint64(e.marks), endBits, 48)
+	to.acked &^= bits56
+	to.maxAck = e.maxAck
 }
 
 // storeTeardown adds the moments from FIN1 on.

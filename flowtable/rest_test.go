@@ -126,7 +126,7 @@ func TestWidthsAtRest(t *testing.T) {
 		)
 		back := torn // loading leaves nothing of what was there
 		h.setKey(&c.key)
-		c.store(&h, &l, allParts)
+		c.store(&h, &l, 0, allParts)
 		if back.load(&h, &l, o, allParts); back != c {
 			t.Errorf("%s:\n stored %+v\n loaded %+v", name, c, back)
 		}

@@ -164,12 +164,11 @@ func (h *hot) takesPlain(s *segment.Segment, side uint8) bool {
 func (e *hotEnd) plain(s *segment.Segment) {
 	e.packets = e.packets&^bits36 | (e.packets+1)&bits36
 	e.octets = e.octets&^bits48 | (e.octets+uint64(s.Octets))&bits48 | uint64(s.TCPFlags)<<48
-	// Whether a segment moves anything no processor could predict.
+	// There is no branch: whether a segment moves anything no processor could predict.
 	gain := uint32(max(int32(s.Seq+s.Payload-e.high), 0))
 	e.payload = e.payload&^bits48 | (e.payload+uint64(gain))&bits48
 	e.high += gain
-	if s.Is(segment.ACK) && int32(s.Ack-e.maxAck) > 0 {
-		e.maxAck = s.Ack
-		e.acked = e.acked&^bits56 | uint64(s.At)&bits56
-	}
+	acks := max(int32(s.Ack-e.maxAck), 0) & -int32(s.TCPFlags/segment.ACK&1)
+	e.maxAck += uint32(acks)
+	e.acked ^= (e.acked ^ uint64(s.At)) & bits56 & uint64(-int64(acks)>>63)
 }

@@ -299,6 +299,21 @@ func (t *Table) load(slot uint32, c *connection) {
 	c.load(&t.hot[slot], &t.cold[slot], t.common(), allParts)
 }
 
+// loadFor makes c what a segment may change of the connection in a slot, and tells which
+// parts that is.
+func (t *Table) loadFor(s *segment.Segment, h *hot, l *cold, c *connection) (which parts) {
+	c.load(h, l, t.common(), 0)
+	switch {
+	case !c.opened(s):
+		c.loadOpening(h, l)
+		return partOpening | partOther
+	case c.has(connSequence): // a segment tells how far both ends have come
+		return partOther
+	default:
+		return 0
+	}
+}
+
 func (t *Table) common() (o common) {
 	o.at, o.serial = reference(t.reference.Load()), t.serials.Load()
 	if t.config.Accounting == AccountingSequence {
@@ -321,16 +336,19 @@ func (t *Table) nextSerial() (serial uint64) {
 }
 
 // store puts c back into its slot.
-func (t *Table) store(slot uint32, c *connection) { t.storeParts(slot, c, allParts) }
+func (t *Table) store(slot uint32, c *connection) {
+	t.storeParts(slot, &t.hot[slot], &t.cold[slot], c, 0, allParts)
+}
 
-// storeParts is store but for parts that were not loaded.
-func (t *Table) storeParts(slot uint32, c *connection, which parts) {
+// storeParts is store, of a connection that a segment of a side has changed, but for
+// parts that it has left alone.
+func (t *Table) storeParts(slot uint32, h *hot, l *cold, c *connection, side uint8, which parts) {
 	before, o := *t.outlines.at(slot), c.outline()
-	begins := t.begins(slot, c, before, o)
+	begins := which&partOpening != 0 && begins(before, o, l, c)
 	if begins {
 		advance(&t.editions[slot/groupOutlines])
 	}
-	c.store(&t.hot[slot], &t.cold[slot], which)
+	c.store(h, l, side, which)
 	if o != before {
 		t.outlines.set(slot, o)
 	}
@@ -343,13 +361,14 @@ func (t *Table) storeParts(slot uint32, c *connection, which parts) {
 // slot remembers its tuple, or there is none with 0, it begins a new one.
 func (t *Table) segment(s *segment.Segment, slot uint32, key *segment.Key, side uint8, hash uint64) {
 	c := &t.work
-	if slot != 0 && t.hot[slot].used() {
-		which := t.loadFor(s, slot, c)
+	if h := &t.hot[slot]; h.used() {
+		l := &t.cold[slot]
+		which := t.loadFor(s, h, l, c)
 		if t.goesOn(slot, c, s, side, hash) {
 			c.follow(s, side)
 			t.own(slot, c, s, side)
 			t.move(slot, c)
-			t.storeParts(slot, c, which)
+			t.storeParts(slot, h, l, c, side, which)
 			return
 		}
 		if t.hot[slot].last == 0 {
@@ -365,17 +384,6 @@ func (t *Table) segment(s *segment.Segment, slot uint32, key *segment.Key, side 
 	}
 }
 
-// loadFor loads of a slot what a segment may change, and tells which parts that is.
-func (t *Table) loadFor(s *segment.Segment, slot uint32, c *connection) (which parts) {
-	h, l := &t.hot[slot], &t.cold[slot]
-	c.load(h, l, t.common(), 0)
-	if !c.opened(s) {
-		which = partOpening
-		c.loadOpening(h, l)
-	}
-	return which
-}
-
 // goesOn tells whether a segment belongs to c. Where it does not, c has ended.
 func (t *Table) goesOn(slot uint32, c *connection, s *segment.Segment, side uint8, hash uint64) bool {
 	if t.overdue(c, s) {
@@ -386,7 +394,7 @@ func (t *Table) goesOn(slot uint32, c *connection, s *segment.Segment, side uint
 	if s.Marks&segment.Final != 0 {
 		c.takeOver(s, side)
 	}
-	if c.beginsAnew(s, side) {
+	if s.Is(segment.SYN) && c.beginsAnew(s, side) {
 		t.supersede(slot, c, hash)
 		return false
 	}

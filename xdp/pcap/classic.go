@@ -74,17 +74,17 @@ func newClassic(t *stream, v variant, order byteOrder) (*classic, error) {
 }
 
 func (c *classic) decode(s *Source, segments []segment.Segment) error {
-	t, order, before := c.stream, c.order, c.header
-	for rest := t.front(); s.filled < len(segments); t.begin = t.end - len(rest) {
+	for t := c.stream; s.filled < len(segments); {
 		t.mark = t.begin
-		if len(rest) < packetHeader {
-			if len(rest) == 0 && errors.Is(t.err, io.EOF) {
+		record := t.front()
+		if len(record) < packetHeader {
+			if len(record) == 0 && errors.Is(t.err, io.EOF) {
 				return io.EOF
 			}
-			return t.short("packet header", int64(before))
+			return t.short("packet header", int64(c.header))
 		}
-		header := (*[packetHeader]byte)(rest)
-		captured, original := order.uint32(header[8:]), order.uint32(header[12:])
+		header := (*[packetHeader]byte)(record)
+		captured, original := c.order.uint32(header[8:]), c.order.uint32(header[12:])
 		// They changed places in version 2.3; some of its writers had not heard.
 		if c.minor <= 3 && (c.minor < 3 || captured > original) {
 			captured, original = original, captured
@@ -92,17 +92,17 @@ func (c *classic) decode(s *Source, segments []segment.Segment) error {
 		if captured > capturedMax {
 			return &DamagedError{Offset: t.offset(), Reason: fmt.Sprintf("packet of %d captured octets, more than %d", captured, capturedMax)}
 		}
-		size := before + int(captured)
-		if len(rest) < size {
+		size := c.header + int(captured)
+		if len(record) < size {
 			return t.short("packet", int64(size))
 		}
-		to, frame := &segments[s.filled], rest[before:size]
+		to := &segments[s.filled]
 		// Here, so that little need be kept during the call.
-		to.At = int64(order.uint32(header[0:]))*1e9 + int64(order.uint32(header[4:]))*c.fractionNS
+		to.At = int64(c.order.uint32(header[0:]))*1e9 + int64(c.order.uint32(header[4:]))*c.fractionNS
 		to.WireLength, to.Interface = original, s.index
-		rest = rest[size:]
-		outcome := segment.Decode(c.link, frame, to)
-		s.counts.Octets += uint64(to.WireLength)
+		outcome := segment.Decode(c.link, record[c.header:size], to)
+		t.advance(size)
+		s.counts.Octets += uint64(original)
 		if outcome != segment.TCP {
 			s.counts.add(outcome, 1)
 			continue
