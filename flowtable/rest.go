@@ -251,7 +251,7 @@ func unfold(bits uint64) [4]segment.Layer {
 
 // store puts an end into its words, but for its ackAt and what is to spare in them.
 func (e *end) store(to *hotEnd) {
-	to.packets = to.packets&(0xfff<<36) | e.packets&bits36 | lay(uint64(e.marks), endBits, 48) | lay(uint64(e.synRe), 7, 57)
+	to.packets = to.packets&(0xfff<<36) | e.packets&bits36 | uint64(e.marks)<<48 | uint64(e.synRe)<<(48+endBits)
 	to.octets = to.octets&^bits56 | e.octets&bits48 | uint64(e.flags)<<48
 	to.payload = to.payload&^bits56 | e.payload&bits48 | uint64(e.finRe)<<48
 	to.acked &^= bits56
@@ -260,7 +260,7 @@ func (e *end) store(to *hotEnd) {
 
 // storeMarks is store where the side sent nothing.
 func (e *end) storeMarks(to *hotEnd) {
-	to.packets = to.packets&^lay(1<<endBits-1, endBits, 48) | lay(uint64(e.marks), endBits, 48)
+	to.packets = to.packets&^((1<<endBits-1)<<48) | uint64(e.marks)<<48
 	to.acked &^= bits56
 	to.maxAck = e.maxAck
 }

@@ -70,9 +70,10 @@ func Decode(link LinkType, frame []byte, s *Segment) Outcome {
 		}
 		// A length of 0 stands for that of the frame; decodeTCP refuses it here.
 		total := int(binary.BigEndian.Uint16(ip[2:]))
-		if !s.decodeTCP((*[tcpHeaderMin]byte)(ip[ipv4HeaderMin:]), ipv4HeaderMin, total) {
+		if !s.decodeTCP((*[tcpHeaderMin]byte)(ip[ipv4HeaderMin:]), total-ipv4HeaderMin) {
 			break
 		}
+		s.Octets = uint32(total)
 		mapIPv4(&s.Src, ip[12:16])
 		mapIPv4(&s.Dst, ip[16:20])
 		s.VLAN = 0
@@ -83,10 +84,11 @@ func Decode(link LinkType, frame []byte, s *Segment) Outcome {
 		if ip[6] != protoTCP {
 			break
 		}
-		total := ipv6Header + int(binary.BigEndian.Uint16(ip[4:]))
-		if !s.decodeTCP((*[tcpHeaderMin]byte)(ip[ipv6Header:]), ipv6Header, total) {
+		octets := int(binary.BigEndian.Uint16(ip[4:]))
+		if !s.decodeTCP((*[tcpHeaderMin]byte)(ip[ipv6Header:]), octets) {
 			break
 		}
+		s.Octets = ipv6Header + uint32(octets)
 		s.Src = [16]byte(ip[8:24])
 		s.Dst = [16]byte(ip[24:40])
 		s.VLAN = 0
@@ -130,9 +132,10 @@ func (s *Segment) decode(link LinkType, frame []byte) Outcome {
 	if len(w.rest) < transport.offset+tcpHeaderMin {
 		return Undecodable
 	}
-	if !s.decodeTCP((*[tcpHeaderMin]byte)(w.rest[transport.offset:]), transport.offset, transport.total) {
+	if !s.decodeTCP((*[tcpHeaderMin]byte)(w.rest[transport.offset:]), transport.total-transport.offset) {
 		return Undecodable
 	}
+	s.Octets = uint32(transport.total)
 	s.decodeAddresses(w.etherType, w.rest)
 	s.VLAN = w.vlan
 	s.Encapsulation = w.encapsulation
@@ -156,12 +159,11 @@ func (w *walk) unknown() Outcome {
 	return NotIP
 }
 
-// decodeTCP reads the TCP header (RFC 9293 section 3.1) that begins at an offset
-// into an IP packet of so many octets. It changes nothing where the header
-// reaches beyond the packet.
-func (s *Segment) decodeTCP(header *[tcpHeaderMin]byte, offset, total int) bool {
-	dataOffset := int(header[12]>>4) * 4
-	payload := total - offset - dataOffset
+// decodeTCP reads the header (RFC 9293 section 3.1) of a TCP segment of so many octets.
+// It changes nothing where the header is longer.
+func (s *Segment) decodeTCP(header *[tcpHeaderMin]byte, octets int) bool {
+	dataOffset := int(header[12] >> 4 * 4)
+	payload := octets - dataOffset
 	if dataOffset < tcpHeaderMin || payload < 0 {
 		return false
 	}
@@ -170,7 +172,6 @@ func (s *Segment) decodeTCP(header *[tcpHeaderMin]byte, offset, total int) bool 
 	s.Seq = binary.BigEndian.Uint32(header[4:])
 	s.Ack = binary.BigEndian.Uint32(header[8:])
 	s.TCPFlags = header[13]
-	s.Octets = uint32(total)
 	s.Payload = uint32(payload)
 	return true
 }

@@ -73,6 +73,16 @@ func newClassic(t *stream, v variant, order byteOrder) (*classic, error) {
 	return &classic{variant: v, stream: t, order: order, minor: minor, link: segment.LinkType(link)}, nil
 }
 
+// packet reads the four words of a packet header.
+func (o byteOrder) packet(header *[packetHeader]byte) (seconds, fraction, captured, original uint32) {
+	if o.big {
+		return binary.BigEndian.Uint32(header[0:]), binary.BigEndian.Uint32(header[4:]),
+			binary.BigEndian.Uint32(header[8:]), binary.BigEndian.Uint32(header[12:])
+	}
+	return binary.LittleEndian.Uint32(header[0:]), binary.LittleEndian.Uint32(header[4:]),
+		binary.LittleEndian.Uint32(header[8:]), binary.LittleEndian.Uint32(header[12:])
+}
+
 func (c *classic) decode(s *Source, segments []segment.Segment) error {
 	for t := c.stream; s.filled < len(segments); {
 		t.mark = t.begin
@@ -84,7 +94,7 @@ func (c *classic) decode(s *Source, segments []segment.Segment) error {
 			return t.short("packet header", int64(c.header))
 		}
 		header := (*[packetHeader]byte)(record)
-		captured, original := c.order.uint32(header[8:]), c.order.uint32(header[12:])
+		seconds, fraction, captured, original := c.order.packet(header)
 		// They changed places in version 2.3; some of its writers had not heard.
 		if c.minor <= 3 && (c.minor < 3 || captured > original) {
 			captured, original = original, captured
@@ -98,7 +108,7 @@ func (c *classic) decode(s *Source, segments []segment.Segment) error {
 		}
 		to := &segments[s.filled]
 		// Here, so that little need be kept during the call.
-		to.At = int64(c.order.uint32(header[0:]))*1e9 + int64(c.order.uint32(header[4:]))*c.fractionNS
+		to.At = int64(seconds)*1e9 + int64(fraction)*c.fractionNS
 		to.WireLength, to.Interface = original, s.index
 		outcome := segment.Decode(c.link, record[c.header:size], to)
 		t.advance(size)
