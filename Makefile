@@ -59,6 +59,12 @@ gateway: ## start and stop a gateway 200 times under load, and hang for 10 s (ne
 bench-gateway: ## measure a gateway beside the same box without finwait (needs root)
 	$(GO) test -run '^$$' -bench Gateway -benchtime 1x ./cmd/finwait
 
+.PHONY: profile
+profile: ## renew cmd/finwait/default.pgo, by which the compiler knows what runs often
+	dir=$$(mktemp -d); trap 'rm -r "$$dir"' EXIT; \
+	$(GO) test -trimpath -run '^$$' -bench '^BenchmarkReplayInProcess$$' -benchtime 30x \
+	  -cpuprofile $(CURDIR)/cmd/finwait/default.pgo -o "$$dir/finwait.test" ./cmd/finwait
+
 .PHONY: generate
 generate: ## compile the BPF programs anew (needs clang 14 and libbpf-dev)
 	$(GO) generate ./...
