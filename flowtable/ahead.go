@@ -47,7 +47,9 @@ func (t *Table) ahead(from int, batch []*segment.Segment, hashes []uint64) {
 		fetchEightPairs(unsafe.Pointer(&t.hot[0]), (*[group]uint32)(a.slots[first:]))
 		fetchEight(unsafe.Pointer(&t.cold[0]), &a.rests)
 		fetchEightWords(unsafe.Pointer(&t.links[0]), &a.rests)
-		fetchEightOctets(unsafe.Pointer(&t.outlines[0]), &a.rests)
+		if !t.config.Unasked {
+			fetchEightOctets(unsafe.Pointer(&t.outlines[0]), &a.rests)
+		}
 	}
 }
 
@@ -131,7 +133,9 @@ func (t *Table) fetchDue(slots []uint32) {
 	for _, slot := range slots {
 		fetchLines(unsafe.Pointer(&t.hot[slot]))
 		fetchLine(unsafe.Pointer(&t.cold[slot]))
-		fetchLine(unsafe.Pointer(t.outlines.at(slot)))
+		if !t.config.Unasked {
+			fetchLine(unsafe.Pointer(t.outlines.at(slot)))
+		}
 	}
 }
 

@@ -190,7 +190,7 @@ func (t *Table) refresh(n int) (counters []segment.Counters, known bool) {
 		return counters, true
 	}
 	if err := t.config.Accounts.Peek(t.keys[:asked], counters[:asked]); err != nil {
-		t.stats.AccountsFailed.Add(uint64(asked))
+		t.stats.AccountsFailed.add(uint64(asked))
 		clear(counters)
 		return counters, false
 	}
@@ -282,8 +282,10 @@ func (t *Table) writeLast(slot uint32, c *connection, k *segment.Counters, reaso
 	lossy := t.lossy(c, c.has(connEntry))
 	t.settleCounters(c, k)
 	t.write(slot, c, reason, lossy)
-	t.outlines.set(slot, None)
-	t.stats.Connections.Add(-1)
+	if !t.config.Unasked {
+		t.outlines.set(slot, None)
+	}
+	t.stats.Connections.add(-1)
 }
 
 // settleCounters adds what the kernel counted, and notes where it should have
@@ -294,7 +296,7 @@ func (t *Table) settleCounters(c *connection, k *segment.Counters) {
 	}
 	if !k.Found() {
 		c.marks |= connLossy
-		t.stats.AccountsFailed.Add(1)
+		t.stats.AccountsFailed.add(1)
 	}
 	c.reconcile(k)
 	c.marks &^= connEntry
@@ -306,15 +308,15 @@ func (t *Table) settleCounters(c *connection, k *segment.Counters) {
 func (t *Table) write(slot uint32, c *connection, reason EndReason, lossy bool) {
 	r := t.config.Records.Next()
 	if r == nil {
-		t.stats.RecordsLost.Add(1)
+		t.stats.RecordsLost.add(1)
 		return
 	}
 	c.record(r, reason, lossy)
 	t.attribute(slot, c, r)
 	t.config.Records.Commit()
-	t.stats.Records.Add(1)
-	t.stats.ByKind[r.CloseKind].Add(1)
-	t.stats.ByReason[reason].Add(1)
+	t.stats.Records.add(1)
+	t.stats.ByKind[r.CloseKind].add(1)
+	t.stats.ByReason[reason].add(1)
 }
 
 // evict makes room, unless it returns with a closed tuple in the place of a
@@ -330,7 +332,7 @@ func (t *Table) evict() {
 		if slot == 0 {
 			continue
 		}
-		t.stats.Evicted[class].Add(1)
+		t.stats.Evicted[class].add(1)
 		c := &t.loaded[0]
 		t.load(slot, c)
 		t.finish(slot, c, t.hashes.Hash(&c.key), EndEvicted)
@@ -365,7 +367,7 @@ func (t *Table) dropStrays() {
 		return
 	}
 	if err := t.config.Accounts.Take(t.keys[:n], t.counters[:n]); err != nil {
-		t.stats.AccountsFailed.Add(uint64(n))
+		t.stats.AccountsFailed.add(uint64(n))
 	}
 }
 

@@ -16,6 +16,9 @@ import (
 // connection is seen as it was at some moment during the call. The Record is
 // valid until yield returns.
 func (t *Table) Look(g *Glance, yield func(Place, *Record) bool) {
+	if t.config.Unasked {
+		return
+	}
 	l := looking{Table: t, glance: g, yield: yield}
 	end := t.fresh.Load()
 	strides := (end + lookStride - 1) / lookStride

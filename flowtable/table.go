@@ -75,6 +75,9 @@ type Config struct {
 	// Owners hears whose the ends of connections are; nil where nobody asks, and the
 	// records have none.
 	Owners Owners
+	// Unasked tells that nobody calls Seek, Look, View or Connections: what they would
+	// read is not kept beside the slots, and they find nothing.
+	Unasked bool
 	// FirstSerial is the first Record.Serial; the others count up from it.
 	FirstSerial uint64
 }
@@ -90,8 +93,8 @@ type Table struct {
 	cold      []cold   // … their other halves
 	links     []link   // … and places in wheels
 	owned     []owned  // … and whose they are; nil where nobody asks
-	outlines  outlines // … and what a glance tells of them
-	editions  []uint32 // of groups of slots, for notes
+	outlines  outlines // … and what a glance tells of them; nil where nobody asks
+	editions  []uint32 // of groups of slots, for notes; nil where nobody asks
 	notes     notes
 	free      uint32        // list of free slots, linked by next
 	fresh     atomic.Uint32 // slots from here on were never used
@@ -169,13 +172,15 @@ func (t *Table) reserve() (err error) {
 			return err
 		}
 	}
-	if t.outlines, err = reserveOutlines(slots); err != nil {
-		return err
+	if !t.config.Unasked {
+		if t.outlines, err = reserveOutlines(slots); err != nil {
+			return err
+		}
+		if t.editions, err = reserveEditions(slots); err != nil {
+			return err
+		}
+		t.notes = newNotes(slots)
 	}
-	if t.editions, err = reserveEditions(slots); err != nil {
-		return err
-	}
-	t.notes = newNotes(slots)
 	if t.index.buckets, err = Reserve[bucket](indexBuckets(t.config.MaxFlows)); err != nil {
 		return err
 	}
@@ -343,6 +348,10 @@ func (t *Table) store(slot uint32, c *connection) {
 // storeParts is store, of a connection that a segment of a side has changed, but for
 // parts that it has left alone.
 func (t *Table) storeParts(slot uint32, h *hot, l *cold, c *connection, side uint8, which parts) {
+	if t.config.Unasked {
+		c.store(h, l, side, which)
+		return
+	}
 	before, o := *t.outlines.at(slot), c.outline()
 	begins := which&partOpening != 0 && begins(before, o, l, c)
 	if begins {
@@ -426,8 +435,8 @@ func (t *Table) open(s *segment.Segment, slot uint32, key *segment.Key, side uin
 		t.hot[slot].setKey(key)
 		t.index.insert(hash, slot)
 	}
-	t.stats.Opened.Add(1)
-	t.stats.Connections.Add(1)
+	t.stats.Opened.add(1)
+	t.stats.Connections.add(1)
 	c := &t.work
 	c.begin(s, key, side)
 	if t.config.Accounting == AccountingSequence {
@@ -442,7 +451,7 @@ func (t *Table) open(s *segment.Segment, slot uint32, key *segment.Key, side uin
 
 // late counts a segment of a connection that is over.
 func (t *Table) late(s *segment.Segment, key *segment.Key) {
-	t.stats.Late.Add(1)
+	t.stats.Late.add(1)
 	if s.Marks&segment.HasEntry != 0 {
 		t.stray(key)
 	}
@@ -453,7 +462,7 @@ func (t *Table) late(s *segment.Segment, key *segment.Key) {
 func (t *Table) supersede(slot uint32, c *connection, hash uint64) {
 	if c.has(connEntry) {
 		c.marks = c.marks&^connEntry | connLossy
-		t.stats.AccountsFailed.Add(1)
+		t.stats.AccountsFailed.add(1)
 	}
 	c.loadParts(&t.hot[slot], &t.cold[slot], partOrigin)
 	reason := EndReused

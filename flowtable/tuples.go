@@ -52,7 +52,7 @@ func (t *Table) crowdOut() bool {
 		t.unlink(slot, remembered)
 		t.due[n] = slot
 	}
-	t.stats.TuplesForgotten.Add(uint64(n))
+	t.stats.TuplesForgotten.add(uint64(n))
 	t.forget(t.due[:n])
 	return n > 0
 }

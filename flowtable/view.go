@@ -16,6 +16,9 @@ type Place struct {
 // Seek finds the connection of a serial number, as long as it is followed. It
 // may be called as Look may.
 func (t *Table) Seek(serial uint64) (p Place, found bool) {
+	if t.config.Unasked {
+		return p, false
+	}
 	of := t.common()
 	for slot := uint32(1); slot < t.fresh.Load(); slot++ {
 		if t.outlines.load(slot) != None && of.serialOf(peek(&t.hot[slot], &t.cold[slot].serial)) == serial {

@@ -104,7 +104,7 @@ func replay(ctx context.Context, o replayOptions, paths []string, stdout, stderr
 	summary := export.NewSummary()
 	writer := newRecordWriter(summary, output, cancel)
 	hasher := segment.NewHasher()
-	table, err := flowtable.New(flowtable.Config{MaxFlows: o.maxFlows, Timeouts: o.timeouts, Records: writer.records}, hasher)
+	table, err := flowtable.New(flowtable.Config{MaxFlows: o.maxFlows, Timeouts: o.timeouts, Records: writer.records, Unasked: true}, hasher)
 	if err != nil {
 		return fmt.Errorf("--max-flows: %w", err)
 	}

@@ -103,11 +103,15 @@ func TestPatience(t *testing.T) {
 			w := &Worker{team: &Team{}, member: Member{Ring: flowtable.NewRing(1, false)}, alarm: newTestAlarm(t),
 				received: test.received, heardAt: 1e9, turnedAt: 1e9 + test.silence}
 			w.team.Poll(test.polling)
-			before := time.Now()
-			if got := w.patience(idleWait); got != test.want {
-				t.Errorf("the source may wait %v, not %v", got, test.want)
+			slept := false
+			for range 5 { // the runtime's signals end a nap now and then
+				before := time.Now()
+				if got := w.patience(idleWait); got != test.want {
+					t.Errorf("the source may wait %v, not %v", got, test.want)
+				}
+				slept = slept || time.Since(before) >= minNap
 			}
-			if test.sleeps && time.Since(before) < minNap {
+			if test.sleeps && !slept {
 				t.Error("it did not sleep")
 			}
 		})

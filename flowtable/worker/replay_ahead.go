@@ -21,6 +21,8 @@ const (
 type load struct {
 	segments [loadSize]segment.Segment
 	batch    [loadSize]*segment.Segment // of segments, in order
+	keys     [loadSize]segment.Key
+	sides    [loadSize]uint8
 	hashes   [loadSize]uint64
 	n        int
 	err      error // the source's; no load comes after it
@@ -71,10 +73,8 @@ func (r *Replayer) read(ctx context.Context, source Filler, empty <-chan *load, 
 	for ctx.Err() == nil {
 		l := <-empty
 		l.n, l.err = source.Fill(l.segments[:], sourceWait)
-		for i := range l.segments[:l.n] {
-			key, _ := segment.KeyOf(&l.segments[i])
-			l.hashes[i] = r.hasher.Hash(&key)
-		}
+		segment.Keys(l.batch[:l.n], l.keys[:l.n], l.sides[:l.n])
+		r.hasher.Hashes(l.keys[:l.n], l.hashes[:l.n])
 		full <- l
 		if l.err != nil {
 			return

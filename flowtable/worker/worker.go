@@ -155,6 +155,9 @@ type Worker struct {
 	lossSeen      int64
 	fullSeen      int64
 	batch         [batchSize]*segment.Segment
+	keys          [batchSize]segment.Key // of deal
+	sides         [batchSize]uint8
+	hashes        [batchSize]uint64
 }
 
 func newWorker(team *Team, id, size int, m Member) *Worker {
@@ -274,9 +277,10 @@ func (w *Worker) turn(wait time.Duration) error {
 
 // deal brings the first n segments of the batch to the rings of their owners.
 func (w *Worker) deal(n int) {
-	for _, s := range w.batch[:n] {
-		key, _ := segment.KeyOf(s)
-		hash := w.team.hasher.Hash(&key)
+	segment.Keys(w.batch[:n], w.keys[:n], w.sides[:n])
+	w.team.hasher.Hashes(w.keys[:n], w.hashes[:n])
+	for i, s := range w.batch[:n] {
+		hash := w.hashes[i]
 		to := w.team.owner(hash)
 		if to != w.id {
 			w.stats.HandedOver.Add(1)
