@@ -14,9 +14,15 @@ const updateBatch = 64
 // group is how many segments go through a stage together, a divisor of updateBatch.
 // A fetch waits for the translation of its address, and with it all that comes
 // behind; those of a group stand side by side, and beside those of the other stage, so
-// that one need not wait for the other. The lines of two groups are under way at a
-// time: about as many as a core has room for.
+// that one need not wait for the other.
 const group = 8
+
+// How far ahead of the group that is followed another one is looked up, and a third one
+// hashed. One group less each, and ten million connections take longer.
+const (
+	lookUpAhead = 2 * group
+	hashAhead   = 4 * group
+)
 
 // lookAhead is what is known of a batch's segments before they are followed.
 type lookAhead struct {
@@ -28,23 +34,22 @@ type lookAhead struct {
 	rests  [group]uint32 // slots of which more than the hot half will be needed
 }
 
-// ahead fetches what the groups behind that at from need next: the second one, which
-// it hashes, its buckets, and the first one, which it looks up there, its slots. hashes
-// may be nil.
+// ahead fetches what groups need that come behind the one at from: one that it hashes
+// its buckets, and one that it looks up in these its slots. hashes may be nil.
 func (t *Table) ahead(from int, batch []*segment.Segment, hashes []uint64) {
-	a, first, second := &t.look, from+group, from+2*group
-	hash, look := second < len(batch), first >= 0 && first < len(batch)
+	a, hashed, lookedUp := &t.look, from+hashAhead, from+lookUpAhead
+	hash, look := hashed < len(batch), lookedUp >= 0 && lookedUp < len(batch)
 	if hash {
-		t.hash(second, batch, hashes)
+		t.hash(hashed, batch, hashes)
 	}
 	if look {
-		t.lookUp(first, batch)
+		t.lookUp(lookedUp, batch)
 	}
 	if hash {
-		fetchEight(unsafe.Pointer(&t.index.buckets[0]), (*[group]uint32)(a.homes[second:]))
+		fetchEight(unsafe.Pointer(&t.index.buckets[0]), (*[group]uint32)(a.homes[hashed:]))
 	}
 	if look {
-		fetchEightPairs(unsafe.Pointer(&t.hot[0]), (*[group]uint32)(a.slots[first:]))
+		fetchEightPairs(unsafe.Pointer(&t.hot[0]), (*[group]uint32)(a.slots[lookedUp:]))
 		fetchEight(unsafe.Pointer(&t.cold[0]), &a.rests)
 		fetchEightWords(unsafe.Pointer(&t.links[0]), &a.rests)
 		if !t.config.Unasked {

@@ -254,7 +254,7 @@ func (t *Table) Update(batch []*segment.Segment, hashes []uint64) {
 }
 
 func (t *Table) update(batch []*segment.Segment, hashes []uint64) {
-	for from := -2 * group; from < len(batch); from += group {
+	for from := -hashAhead; from < len(batch); from += group {
 		t.ahead(from, batch, hashes)
 		if from < 0 {
 			continue
