@@ -53,7 +53,8 @@ func newMapping(file *os.File, size int64) *mapping {
 	if err != nil {
 		return nil
 	}
-	// It asks the kernel to read further ahead; without it all works.
+	// They ask the kernel to read further ahead, and what is not in memory yet 2 MB at a
+	// time, which are one page; without them all works.
 	_ = unix.Madvise(octets, unix.MADV_SEQUENTIAL)
 	_ = unix.Madvise(octets, unix.MADV_HUGEPAGE)
 	return &mapping{file: file, octets: octets}
