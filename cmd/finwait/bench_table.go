@@ -165,7 +165,7 @@ func tableReport(results []capacity.Result) *report.Report {
 	segments, connections := len(results[0].Finwait) > 0, len(results[0].Connections) > 0
 	for i := range results {
 		if segments {
-			r.Results = append(r.Results, segmentResults(&results[i])...)
+			r.Results = append(r.Results, segmentResults(&results[i], &results[0])...)
 		}
 		if connections {
 			r.Results = append(r.Results, connectionsResult(&results[i]))
@@ -221,12 +221,13 @@ func tableResult(s *capacity.Result, what string, rounds int, metrics ...report.
 	return report.Result{Name: "Table/flows=" + countLabel(uint64(s.Flows)) + "/" + what, Runs: rounds, Metrics: metrics}
 }
 
-// segmentResults are those of the contenders at one number of flows.
-func segmentResults(s *capacity.Result) []report.Result {
+// segmentResults are those of the contenders at one number of flows, and finwait's time
+// beside that at the smallest.
+func segmentResults(s, smallest *capacity.Result) []report.Result {
 	one := func(what string, metrics ...report.Metric) report.Result {
 		return tableResult(s, what, len(s.Finwait), metrics...)
 	}
-	return []report.Result{
+	all := []report.Result{
 		one("finwait", append(spread(s.Finwait, "ns/segment"), report.Metric{Value: s.TableOctets, Unit: "octets/connection"},
 			report.Metric{Value: s.AllocatedOctets, Unit: "B/op"}, report.Metric{Value: s.Allocations, Unit: "allocs/op"})...),
 		one("gomap", append(spread(s.GoMap, "ns/segment"), report.Metric{Value: s.GoMapOctets, Unit: "octets/connection"})...),
@@ -239,6 +240,10 @@ func segmentResults(s *capacity.Result) []report.Result {
 			report.Metric{Value: float64(s.GCCycles), Unit: "gc-cycles"}),
 		one("gomap-heap", report.Metric{Value: s.GoMapOctets * float64(s.Flows), Unit: "octets"}, report.Metric{Value: s.GoMapGC, Unit: "ns/gc-cycle"}),
 	}
+	if s != smallest {
+		all = append(all, one("finwait-over-smallest", spread(ratios(s.Finwait, smallest.Finwait), "ratio")...))
+	}
+	return all
 }
 
 func connectionsResult(s *capacity.Result) report.Result {
@@ -278,6 +283,7 @@ var tableNotes = []string{
 	"Times are processor time of the measuring thread: what other programs took of the processor does not count, what they did to caches and memory does.",
 	"finwait and gomap each contain the whole of generation, the making of the segments, which is also given alone; limit contains only the computing of the random order.",
 	"finwait-net-over-limit takes generation off finwait, as if the processor had not done both at the same time: the table's own share is between the two ratios to the limit.",
+	"finwait-over-smallest is finwait's time beside that with the fewest connections.",
 	"gomap looks keys up in a Go map of pointers and counts the same packets, octets, payload by sequence numbers, acknowledgements and times, without states and timers.",
 	"limit is random additions to two adjacent cache lines of 128 octets per connection, eight independent ones at a time, in huge pages where the kernel gives them.",
 	"octets/connection is what the table reserves in all, divided by the connections that it has room for; for gomap it is live heap.",

@@ -47,13 +47,15 @@ func measureSegments(ctx context.Context, o *Options, p Progress, results []Resu
 	if err := fill(ctx, p, sizes); err != nil {
 		return err
 	}
-	p.Stage("segments", int64(o.Rounds*len(sizes)))
+	p.Stage("segments", int64(o.Rounds*len(turns)*len(sizes)))
 	for range o.Rounds {
-		for _, s := range sizes {
-			if err := s.round(ctx, o.Segments); err != nil {
-				return err
+		for _, turn := range turns {
+			for _, s := range sizes {
+				if err := turn(s, ctx, o.Segments); err != nil {
+					return err
+				}
+				p.Add(1)
 			}
-			p.Add(1)
 		}
 	}
 	for _, s := range sizes {
@@ -143,8 +145,11 @@ func liveHeap() uint64 {
 	return m.HeapAlloc
 }
 
-// round measures each contender once.
-func (s *size) round(ctx context.Context, segments int) error {
+// turns are those of a round, each at every size: what is compared with one another
+// lies close together, and the Go map's, which take longest, behind all of it.
+var turns = []func(s *size, ctx context.Context, segments int) error{(*size).followByTable, (*size).visitLimit, (*size).generate, (*size).followByMap}
+
+func (s *size) followByTable(ctx context.Context, segments int) error {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	ns, done, err := timed(ctx, segments, func(n int) int { return s.onTable.send(n, s.table.follow) })
@@ -158,21 +163,26 @@ func (s *size) round(ctx context.Context, segments int) error {
 	s.Allocations += (float64(after.Mallocs-before.Mallocs)/float64(done) - s.Allocations) / rounds
 	s.AllocatedOctets += (float64(after.TotalAlloc-before.TotalAlloc)/float64(done) - s.AllocatedOctets) / rounds
 	s.GCCycles += after.NumGC - before.NumGC
+	return nil
+}
 
-	if ns, done, err = timed(ctx, segments, func(n int) int { return s.onMap.send(n, s.flows.follow) }); err != nil {
-		return err
-	}
+func (s *size) visitLimit(ctx context.Context, segments int) error {
+	ns, _, err := timed(ctx, segments, s.limit.visit)
+	s.Limit = append(s.Limit, ns)
+	return err
+}
+
+func (s *size) generate(ctx context.Context, segments int) error {
+	ns, _, err := timed(ctx, segments, func(n int) int { return s.onNothing.send(n, ignore) })
+	s.Generation = append(s.Generation, ns)
+	return err
+}
+
+func (s *size) followByMap(ctx context.Context, segments int) error {
+	ns, done, err := timed(ctx, segments, func(n int) int { return s.onMap.send(n, s.flows.follow) })
 	s.followedByMap += uint64(done)
 	s.GoMap = append(s.GoMap, ns)
-	if ns, _, err = timed(ctx, segments, s.limit.visit); err != nil {
-		return err
-	}
-	s.Limit = append(s.Limit, ns)
-	if ns, _, err = timed(ctx, segments, func(n int) int { return s.onNothing.send(n, ignore) }); err != nil {
-		return err
-	}
-	s.Generation = append(s.Generation, ns)
-	return nil
+	return err
 }
 
 func ignore([]*segment.Segment) {}
