@@ -13,8 +13,7 @@ const updateBatch = 64
 
 // group is how many segments go through a stage together, a divisor of updateBatch.
 // A fetch waits for the translation of its address, and with it all that comes
-// behind; those of a group stand side by side, and beside those of the other stage, so
-// that one need not wait for the other.
+// behind; those of a group stand side by side, so that one need not wait for the other.
 const group = 8
 
 // How far ahead of the group that is followed another one is looked up, and a third one
@@ -37,18 +36,13 @@ type lookAhead struct {
 // ahead fetches what groups need that come behind the one at from: one that it hashes
 // its buckets, and one that it looks up in these its slots. hashes may be nil.
 func (t *Table) ahead(from int, batch []*segment.Segment, hashes []uint64) {
-	a, hashed, lookedUp := &t.look, from+hashAhead, from+lookUpAhead
-	hash, look := hashed < len(batch), lookedUp >= 0 && lookedUp < len(batch)
-	if hash {
+	a := &t.look
+	if hashed := from + hashAhead; hashed < len(batch) {
 		t.hash(hashed, batch, hashes)
-	}
-	if look {
-		t.lookUp(lookedUp, batch)
-	}
-	if hash {
 		fetchEight(unsafe.Pointer(&t.index.buckets[0]), (*[group]uint32)(a.homes[hashed:]))
 	}
-	if look {
+	if lookedUp := from + lookUpAhead; lookedUp >= 0 && lookedUp < len(batch) {
+		t.lookUp(lookedUp, batch)
 		fetchEightPairs(unsafe.Pointer(&t.hot[0]), (*[group]uint32)(a.slots[lookedUp:]))
 		fetchEight(unsafe.Pointer(&t.cold[0]), &a.rests)
 		fetchEightWords(unsafe.Pointer(&t.links[0]), &a.rests)
