@@ -353,15 +353,15 @@ func (t *Table) storeParts(slot uint32, h *hot, l *cold, c *connection, side uin
 		return
 	}
 	before, o := *t.outlines.at(slot), c.outline()
-	begins := which&partOpening != 0 && begins(before, o, l, c)
-	if begins {
+	anew := which&partOpening != 0 && begins(before, o, l, c)
+	if anew {
 		advance(&t.editions[slot/groupOutlines])
 	}
 	c.store(h, l, side, which)
 	if o != before {
 		t.outlines.set(slot, o)
 	}
-	if begins {
+	if anew {
 		advance(&t.editions[slot/groupOutlines])
 	}
 }

@@ -227,6 +227,9 @@ func TestBenchTable(t *testing.T) {
 			value(size+"finwait-heap", "octets") <= 0 || value(size+"finwait-heap", "gc-cycles") != 0 || value(size+"finwait", "allocs/op") > 1e-3 {
 			t.Errorf("%s: memory in %s", size, stdout)
 		}
+		if size != "Table/flows=2k/" && value(size+"finwait-over-smallest", "ratio") <= 0 {
+			t.Errorf("%s: growth in %s", size, stdout)
+		}
 		if value(size+"gomap-over-finwait", "ratio") <= 0 || value(size+"finwait-over-limit", "ratio") <= 0 {
 			t.Errorf("%s: ratios in %s", size, stdout)
 		}

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -17,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/finwait/finwait/api/report"
 	"github.com/finwait/finwait/xdp/pcap/pcaptest"
 )
 
@@ -208,20 +208,15 @@ func BenchmarkReplay(b *testing.B) {
 	}
 	finwait, tcpdump, softflowd := programs[0], programs[1], programs[2]
 	packets := float64(made.Packets)
-	b.ReportMetric(median(finwait.cpu)/packets, "finwait-cpu-ns/packet")
-	b.ReportMetric(median(finwait.wall)/packets, "finwait-ns/packet")
+	b.ReportMetric(report.Median(finwait.cpu)/packets, "finwait-cpu-ns/packet")
+	b.ReportMetric(report.Median(finwait.wall)/packets, "finwait-ns/packet")
 	if len(tcpdump.wall) > 0 {
-		b.ReportMetric(median(finwait.wall)/median(tcpdump.wall), "wall/tcpdump")
+		b.ReportMetric(report.Median(finwait.wall)/report.Median(tcpdump.wall), "wall/tcpdump")
 	}
 	if len(softflowd.cpu) > 0 {
-		b.ReportMetric(median(finwait.cpu)/median(softflowd.cpu), "cpu/softflowd")
-		b.ReportMetric(median(finwait.first)/median(softflowd.first), "first-cpu/softflowd")
+		b.ReportMetric(report.Median(finwait.cpu)/report.Median(softflowd.cpu), "cpu/softflowd")
+		b.ReportMetric(report.Median(finwait.first)/report.Median(softflowd.first), "first-cpu/softflowd")
 	}
-}
-
-func median(of []float64) float64 {
-	sorted := slices.Sorted(slices.Values(of))
-	return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2
 }
 
 // BenchmarkReplayInProcess is what the compiler's profile is taken from (make profile).

@@ -59,8 +59,8 @@ func Decode(link LinkType, frame []byte, s *Segment) Outcome {
 		return s.decode(link, frame)
 	}
 	// Nearly all frames are Ethernet, IP without options or extensions, and TCP. Fields
-	// of theirs that stand side by side are looked at in one word.
-	// ether type 16 | version 4 | IPv4: header length 4
+	// of theirs that stand side by side are looked at in one word, here
+	// ether type 16 | version 4 | IPv4: header length 4.
 	switch first := binary.BigEndian.Uint32(frame[ethernetHeader-2:plainMin]) >> 8; {
 	case first == etherTypeIPv4<<8|0x45:
 		ip := (*[ipv4HeaderMin + tcpHeaderMin]byte)(frame[ethernetHeader:plainMin])

@@ -87,7 +87,7 @@ func (c *classic) decode(s *Source, segments []segment.Segment) error {
 	for t := c.stream; s.filled < len(segments); {
 		t.mark = t.begin
 		record := t.front()
-		if len(record) < packetHeader {
+		if len(record) < c.header {
 			if len(record) == 0 && errors.Is(t.err, io.EOF) {
 				return io.EOF
 			}

@@ -146,8 +146,8 @@ func (n *ng) decode(s *Source, segments []segment.Segment) error {
 }
 
 // take reads a packet into to. It is false where the packet is no TCP segment;
-// then it is counted here, and by Fill otherwise. Nothing is counted before the packet's octets were read,
-// which may turn out to be missing.
+// then it is counted here, and by Fill otherwise. Nothing is counted before the
+// packet's octets were read, which may turn out to be missing.
 func (s *Source) take(f *frame, to *segment.Segment) bool {
 	outcome := segment.NotIP
 	if !f.unsupported {

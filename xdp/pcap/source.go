@@ -80,9 +80,9 @@ func (c *Counts) add(outcome segment.Outcome, packets int) {
 // format is one of the two file formats, behind its first header.
 type format interface {
 	// decode decodes packets into segments, from s.filled on, until they are
-	// all filled, and counts those that are no segments. The error is errMore where the stream has to be read before,
-	// io.EOF where the file may end and does, a *DamagedError or a
-	// *LinkTypeError, both without name.
+	// all filled, and counts those that are no segments. The error is errMore
+	// where the stream has to be read before, io.EOF where the file may end and
+	// does, a *DamagedError or a *LinkTypeError, both without name.
 	decode(s *Source, segments []segment.Segment) error
 }
 
