@@ -338,7 +338,7 @@ func TestRecordsAgreeWithKernel(t *testing.T) {
 		if !w.FIN1.Seen || r.CloseKind == flowtable.Reset {
 			return
 		}
-		if leavesOut(&truth.Client) || leavesOut(&truth.Server) {
+		if !truth.Whole() {
 			untold++
 			return
 		}
@@ -368,16 +368,6 @@ func TestRecordsAgreeWithKernel(t *testing.T) {
 	if closed < 20 || untold > closed/4 {
 		t.Errorf("only %d connections were closed by FINs and told in full by the kernel, %d in part", closed, untold)
 	}
-}
-
-// leavesOut tells whether the tracepoint passed over a change of an orderly
-// close: no socket goes from FIN-WAIT-1 to CLOSED, or stays there, once both
-// ends have closed. Where two laboratories are at work at once, Linux 6.18
-// leaves out some FIN-WAIT-2 that a delayed ACK's timer brings about; the
-// CLOSED that follows then names FIN-WAIT-2 as the state that was left.
-func leavesOut(l *lab.Life) bool {
-	i := slices.Index(l.Path, lab.SocketFINWait1)
-	return i >= 0 && (i+1 == len(l.Path) || l.Path[i+1] == lab.SocketClosed)
 }
 
 // BenchmarkKernelTruth reports how far the tap's times lie from the kernel's:

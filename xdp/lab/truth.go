@@ -10,6 +10,14 @@ type Life struct {
 	Cookie uint64
 	Path   []SocketState // entered, in order
 	AtNS   []int64       // CLOCK_MONOTONIC, of each
+
+	gap bool // a change left another state than the one entered before it
+}
+
+// Whole tells whether every change of a socket that is gone was reported, from
+// its first to CLOSED. Trace tells why one may not be.
+func (l *Life) Whole() bool {
+	return !l.gap && len(l.Path) > 0 && l.Path[len(l.Path)-1] == SocketClosed
 }
 
 // Entered returns when the socket first entered a state, and whether it did.
@@ -25,6 +33,11 @@ func (l *Life) Entered(s SocketState) (atNS int64, ok bool) {
 type Truth struct {
 	Tuple
 	Client, Server Life
+}
+
+// Whole tells whether both lives are; an end that had no socket has none to tell.
+func (t *Truth) Whole() bool {
+	return t.Client.Whole() && (len(t.Server.Path) == 0 || t.Server.Whole())
 }
 
 // Wave is a time of a teardown as one of the sockets knows it.
@@ -94,11 +107,6 @@ func (l *Life) after(from, to SocketState) Wave {
 // sockets began. The sockets of a tuple that was used more than once are
 // paired in the order in which they began.
 func Truths(events []Event) []Truth {
-	type socket struct {
-		Life
-		tuple Tuple
-		in    Namespace
-	}
 	byCookie := map[uint64]*socket{}
 	var sockets []*socket
 	for _, e := range events {
@@ -111,6 +119,7 @@ func Truths(events []Event) []Truth {
 			byCookie[e.Cookie] = s
 			sockets = append(sockets, s)
 		}
+		s.gap = s.gap || e.Old != s.state()
 		s.Path = append(s.Path, e.New)
 		s.AtNS = append(s.AtNS, e.AtNS)
 	}
@@ -127,6 +136,25 @@ func Truths(events []Event) []Truth {
 		}
 	}
 	return truths
+}
+
+// socket is one whose life is being told.
+type socket struct {
+	Life
+	tuple Tuple
+	in    Namespace
+}
+
+// state is the one that the socket was last reported to be in, or before its
+// first report must be in: the server's are made by a listener.
+func (s *socket) state() SocketState {
+	switch {
+	case len(s.Path) > 0:
+		return s.Path[len(s.Path)-1]
+	case s.in == Server:
+		return SocketListen
+	}
+	return SocketClosed
 }
 
 // tuple is the event's connection seen from the client.
