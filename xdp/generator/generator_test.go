@@ -149,7 +149,8 @@ func TestRate(t *testing.T) {
 	if _, err := g.Drain(t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}
-	if c := g.Counts(); c.Opened != c.Closed || c.Made != c.Sent || c.Opened == 0 {
+	// At full speed the other end's ring may be full while its processor is busy.
+	if c := g.Counts(); c.Opened != c.Closed || c.Unsent() != 0 || c.Opened == 0 {
 		t.Errorf("%+v", c)
 	}
 }
