@@ -8,15 +8,20 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
 //go:embed page.html
 var pageText string
 
-var page = template.Must(template.New("page").Funcs(template.FuncMap{
-	"readable": readable,
-}).Parse(pageText))
+// page is parsed when the first report asks for it: the package is a part of commands
+// that write none.
+var page = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("page").Funcs(template.FuncMap{
+		"readable": readable,
+	}).Parse(pageText))
+})
 
 type pageData struct {
 	*Report
@@ -69,7 +74,7 @@ func (r *Report) writePage(w io.Writer, charts []rendered) error {
 		})
 	}
 	var text bytes.Buffer
-	if err := page.Execute(&text, &data); err != nil {
+	if err := page().Execute(&text, &data); err != nil {
 		return fmt.Errorf("writing the report's page: %w", err)
 	}
 	_, err := w.Write(text.Bytes())

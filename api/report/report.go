@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 )
@@ -102,7 +103,8 @@ func (r *Report) addNote(note string) {
 	r.Notes = append(r.Notes, note)
 }
 
-var chartName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,63}$`)
+// chartName is what a chart may be called, which is also its file's name.
+var chartName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,63}$`) })
 
 // validate finds what no form could hold.
 func (r *Report) validate() error {
@@ -128,7 +130,7 @@ func (r *Report) validate() error {
 }
 
 func (c *Chart) validate() error {
-	if !chartName.MatchString(c.Name) {
+	if !chartName().MatchString(c.Name) {
 		return fmt.Errorf("a name is of lower-case letters, digits and hyphens")
 	}
 	if (len(c.Series) == 0) == (len(c.Bars) == 0) {
