@@ -69,11 +69,11 @@ type Event struct {
 // to SYN-RECEIVED, once the handshake is complete, and has lost its local port
 // by the time that it is reported CLOSED.
 //
-// A change may stay untold: a kernel can keep tracing programs from running
-// while a process that it shields is current, and a softirq that interrupts
-// such a process still moves sockets on. Seen on Linux 6.18 in a virtual
-// machine under load: 3 of about 91,000 changes, all of them at the timer of a
-// delayed ACK, and not among the programs' recursion misses. Life.Whole tells.
+// A change may stay untold. On Linux 6.18 in a virtual machine 3 of about
+// 91,000 did, under load: the trace event of that name reported them, but the
+// programs were not run, nor was that counted as a recursion miss. They were
+// all the changes that a softirq made while a thread of process 1 was current,
+// which there is the machine's own agent. Life.Whole tells.
 type Trace struct {
 	objects    statesObjects
 	attached   []link.Link
