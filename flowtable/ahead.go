@@ -17,7 +17,7 @@ const updateBatch = 64
 const group = 8
 
 // How far ahead of the group that is followed another one is looked up, and a third one
-// hashed. One group less each, and ten million connections take longer.
+// hashed. With one group and two in their place ten million connections take longer.
 const (
 	lookUpAhead = 2 * group
 	hashAhead   = 4 * group
