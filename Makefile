@@ -14,7 +14,7 @@ FUZZFOR ?= 30s
 LINTER  := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2
 ARCHES  := amd64 arm64
 
-# With its profile everything is compiled once more: what is tested does without.
+# With the profile of cmd/finwait everything is compiled once more: what is tested does without.
 test race interop fuzz gateway check: export GOFLAGS := $(GOFLAGS) -pgo=off
 
 # Interfaces and BPF need root; where make is not run by it, sudo asks.
